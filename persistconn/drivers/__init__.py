@@ -1,0 +1,27 @@
+"""The drivers that persistconn knows, each behind the small protocol of :mod:`persistconn.drivers.base`."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from persistconn.drivers.base import Driver, Fault
+from persistconn.errors import ConfigError
+
+__all__ = ["Driver", "Fault", "driver_for"]
+
+_PEP_249 = ("apilevel", "threadsafety", "paramstyle", "connect", "Error", "OperationalError")
+
+
+def driver_for(module: ModuleType) -> Driver:
+    """Return the driver for a PEP 249 module; :class:`ConfigError` for anything else. Imports nothing new."""
+    missing = [name for name in _PEP_249 if not hasattr(module, name)]
+    if missing:
+        raise ConfigError(
+            f"manage() takes a PEP 249 module such as pymysql, not {module!r}: it has no {', '.join(missing)}"
+        )
+    name = getattr(module, "__name__", "")
+    if name != "pymysql":
+        raise ConfigError(f"manage() has no driver for the module {name!r}; it has one for: pymysql")
+    from persistconn.drivers.pymysql import PyMySQL
+
+    return PyMySQL(module)

@@ -1,0 +1,71 @@
+"""What persistconn needs of a database driver, and what the driver's errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from types import ModuleType
+from typing import Any, Protocol
+
+Raw = Any
+"""A connection of the driver, as it is: persistconn holds it, the caller never sees it."""
+
+
+class Fault(Enum):
+    """What an exception of the driver says about the connection and the statement."""
+
+    NONE = "a server error: the connection is good and the statement has its answer"
+    DEFINITE = "lost, and the statement was not executed"
+    AMBIGUOUS = "lost, and the statement may have been executed"
+    AWAY = "no connection could be made: the server is away"
+    NO_CAPACITY = "no connection could be made: the server has none to give"
+    REFUSED = "no connection could be made, and trying again will not help"
+
+
+class Driver(Protocol):
+    """One driver. Every method may be called from any thread; the caller sees to it that one thread uses a raw connection."""
+
+    module: ModuleType
+    name: str
+
+    def address(self, arguments: Mapping[str, Any]) -> str:
+        """Return ``host:port`` or the socket's path, for people; never anything secret."""
+
+    def connect(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float) -> Raw:
+        """Connect; ``timeout`` (seconds) covers each wait of the handshake and the login. Raises the driver's errors."""
+
+    def wait_timeout(self, raw: Raw) -> float:
+        """Ask the session for its ``@@wait_timeout`` (seconds)."""
+
+    def session_id(self, raw: Raw) -> int:
+        """Return the server's id of this session."""
+
+    def carry_over(self, old: Raw, new: Raw) -> None:
+        """Give a new connection what the caller set on the old one in this process (encoders and the like)."""
+
+    def in_transaction(self, raw: Raw) -> bool:
+        """Say whether a transaction is, or may be, open; without I/O."""
+
+    def autocommits(self, raw: Raw) -> bool:
+        """Say whether autocommit is on, as the server last told; without I/O."""
+
+    def has_unread(self, raw: Raw) -> bool:
+        """Say whether rows or further result sets are still to be read; without I/O."""
+
+    def hung_up(self, raw: Raw) -> bool:
+        """Look at the socket: True if the server has closed it. No round trip."""
+
+    def fileno(self, raw: Raw) -> int:
+        """Return the descriptor of the socket."""
+
+    def ping(self, raws: Iterable[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:
+        """Ping all at once; yield each with whether it answered within ``timeout`` seconds, as the answers come."""
+
+    def quit(self, raw: Raw) -> None:
+        """Say goodbye to the server (COM_QUIT) and close the socket. Never raises."""
+
+    def abandon(self, raw: Raw) -> None:
+        """Close the socket of this process without a word to the server. Never raises."""
+
+    def classify(self, raw: Raw | None, error: BaseException) -> Fault:
+        """Say what an exception means; ``raw`` is None while connecting."""

@@ -1,0 +1,218 @@
+"""PyMySQL behind the driver protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from persistconn.drivers import sockets
+from persistconn.drivers.base import Fault, Raw
+
+_IN_TRANSACTION = 0x0001  # SERVER_STATUS_IN_TRANS of the protocol's status flags
+_AUTOCOMMIT = 0x0002  # SERVER_STATUS_AUTOCOMMIT
+_COM_PING = 0x0E
+
+_SERVER_GONE = 2006
+"""PyMySQL raises it only when a send failed: the server has not had the whole statement."""
+_LAST_ORDINARY_CLIENT_CODE, _FIRST_CLIENT_CODE = 2999, 2000
+# Server errors after which the session is gone: shutdown, aborted, network, killed, idle disconnect.
+_LOST_CODES = frozenset(
+    {1053, 1080, 1152, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1927, 3168, 3169, 4031}
+)
+_NO_CAPACITY_CODES = frozenset({1037, 1040, 1041, 1129, 1135, 1203, 1226})
+_AWAY_CODES = _LOST_CODES | frozenset({1042, 1043, 1047})
+
+
+class PyMySQL:
+    """The driver for PyMySQL 1.1 and newer."""
+
+    name = "pymysql"
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module: Any = module
+        self._raw_class = _raw_class(module)
+
+    def address(self, arguments: Mapping[str, Any]) -> str:
+        if path := arguments.get("unix_socket"):
+            return str(path)
+        return f"{arguments.get('host') or 'localhost'}:{arguments.get('port') or 3306}"
+
+    def connect(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float) -> Raw:
+        arguments = {"connect_timeout": timeout, **kwargs}
+        return self._raw_class(*args, **arguments)
+
+    def wait_timeout(self, raw: Raw) -> float:
+        # The last result is the caller's, whose cursor may not have taken it yet.
+        result, raw._result = raw._result, None
+        raw.query("SELECT @@session.wait_timeout")
+        (seconds,) = raw._result.rows[0]
+        raw._result = result
+        return float(seconds)
+
+    def session_id(self, raw: Raw) -> int:
+        return int(raw.thread_id())
+
+    def carry_over(self, old: Raw, new: Raw) -> None:
+        # Django takes an encoder out after connecting; a reconnect must not bring it back.
+        new.encoders, new.decoders = old.encoders, old.decoders
+
+    def in_transaction(self, raw: Raw) -> bool:
+        status = raw.server_status
+        return bool(status & _IN_TRANSACTION or not (status & _AUTOCOMMIT or raw.status_is_current))
+
+    def autocommits(self, raw: Raw) -> bool:
+        return bool(raw.server_status & _AUTOCOMMIT)
+
+    def has_unread(self, raw: Raw) -> bool:
+        result = raw._result
+        return result is not None and bool(result.unbuffered_active or result.has_next)
+
+    def hung_up(self, raw: Raw) -> bool:
+        sock = raw._sock
+        return sock is None or sockets.hung_up(sock)
+
+    def fileno(self, raw: Raw) -> int:
+        return int(raw._sock.fileno())
+
+    def ping(self, raws: Iterable[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:
+        poll, waiting = select.poll(), {}
+        for raw in raws:
+            if self._send_ping(raw):
+                waiting[raw._sock.fileno()] = raw
+                poll.register(raw._sock, select.POLLIN)
+            else:
+                yield raw, False
+        deadline = time.monotonic() + timeout
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            for fileno, _ in poll.poll(left * 1000):
+                poll.unregister(fileno)
+                raw = waiting.pop(fileno)
+                yield raw, self._read_pong(raw, max(deadline - time.monotonic(), 0.001))
+        for raw in waiting.values():
+            yield raw, False
+
+    def _send_ping(self, raw: Raw) -> bool:
+        try:
+            # insert_id() is read from the last result, which a command of ours must not take away.
+            result, raw._result = raw._result, None
+            raw._execute_command(_COM_PING, b"")
+            raw._result = result
+        except Exception:
+            return False
+        return True
+
+    def _read_pong(self, raw: Raw, timeout: float) -> bool:
+        read_timeout, raw._read_timeout = raw._read_timeout, timeout
+        try:
+            raw._read_ok_packet()
+        except Exception:
+            return False
+        finally:
+            raw._read_timeout = read_timeout
+        return True
+
+    def quit(self, raw: Raw) -> None:
+        self._forget_rows(raw)
+        if raw._sock is not None:
+            # A peer that does not read must not hold up whoever says goodbye.
+            with contextlib.suppress(OSError):
+                raw._sock.settimeout(1.0)
+                raw._current_timeout = raw._write_timeout = 1.0
+        with contextlib.suppress(Exception):
+            raw.close()
+
+    def abandon(self, raw: Raw) -> None:
+        self._forget_rows(raw)
+        raw._closed = True
+        with contextlib.suppress(Exception):
+            raw._force_close()
+
+    @staticmethod
+    def _forget_rows(raw: Raw) -> None:
+        # An unbuffered result reads the rest of its rows when it is collected, in whichever thread that happens.
+        if raw._result is not None:
+            raw._result.unbuffered_active = False
+
+    def classify(self, raw: Raw | None, error: BaseException) -> Fault:
+        if raw is None:
+            return self._classify_connect(error)
+        code = _code(error)
+        if isinstance(error, UnicodeEncodeError):  # Of the statement, so nothing was sent.
+            return Fault.NONE
+        if not isinstance(error, self.module.Error):
+            return Fault.AMBIGUOUS
+        if code == _SERVER_GONE:
+            return Fault.DEFINITE
+        if isinstance(error, self.module.InterfaceError) and code == 0:
+            return Fault.DEFINITE
+        if raw._sock is None or code is None or _FIRST_CLIENT_CODE <= code <= _LAST_ORDINARY_CLIENT_CODE:
+            return Fault.AMBIGUOUS
+        return Fault.AMBIGUOUS if code in _LOST_CODES else Fault.NONE
+
+    def _classify_connect(self, error: BaseException) -> Fault:
+        if not isinstance(error, self.module.OperationalError):
+            # Packets out of order are what a connection that is cut in the login looks like; the rest is a mistake.
+            return Fault.AWAY if isinstance(error, (self.module.InternalError, OSError)) else Fault.REFUSED
+        code = _code(error)
+        if code in _NO_CAPACITY_CODES:
+            return Fault.NO_CAPACITY
+        lost = code is None or _FIRST_CLIENT_CODE <= code <= _LAST_ORDINARY_CLIENT_CODE or code in _AWAY_CODES
+        return Fault.AWAY if lost and code not in (2026, 2059, 2061) else Fault.REFUSED
+
+
+def _code(error: BaseException) -> int | None:
+    code = error.args[0] if error.args else None
+    return code if isinstance(code, int) else None
+
+
+_contexts: dict[str, ssl.SSLContext] = {}
+
+
+def _raw_class(module: Any) -> Any:
+    """Return PyMySQL's connection class with what persistconn needs: a cheap connect, and a status that can be trusted."""
+
+    class RawConnection(module.connections.Connection):  # type: ignore[misc]
+        _read_timeout: float | None
+        _write_timeout: float | None
+        status_is_current = False
+        """PyMySQL takes the status flags from OK packets only, not from the EOF behind rows, nor with an error: after
+        those, under autocommit=0, a transaction may have been opened (by SELECT ... FOR UPDATE, say) unseen."""
+
+        def _read_query_result(self, unbuffered: bool = False) -> Any:
+            self.status_is_current = False
+            affected_rows = super()._read_query_result(unbuffered)
+            self.status_is_current = self._result.server_status is not None
+            return affected_rows
+
+        def _read_ok_packet(self) -> Any:
+            ok = super()._read_ok_packet()
+            self.status_is_current = True
+            return ok
+
+        def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
+            # PyMySQL loads the CA bundle for every connection: 20 ms of CPU, even for a server without TLS.
+            if isinstance(sslp, ssl.SSLContext):
+                return sslp
+            key = json.dumps(sslp, sort_keys=True, default=repr)
+            if key not in _contexts:
+                _contexts[key] = super()._create_ssl_ctx(sslp)
+            return _contexts[key]
+
+        def connect(self, sock: socket.socket | None = None) -> None:
+            # PyMySQL's connect_timeout ends with the TCP connect; a server that accepts and stays silent would hold
+            # its caller for ever. Each read and write of the handshake has the same limit here.
+            limits = self._read_timeout, self._write_timeout
+            self._read_timeout = self._write_timeout = self.connect_timeout
+            try:
+                super().connect(sock)
+            finally:
+                self._read_timeout, self._write_timeout = limits
+
+    return RawConnection

@@ -1,0 +1,346 @@
+"""The bookkeeping around one held connection: its state, its raw connection, its stamps and counters."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, NamedTuple
+
+from persistconn import log
+from persistconn.drivers import Driver
+from persistconn.drivers.base import Raw
+from persistconn.errors import Bound, bind
+from persistconn.gate import Gate
+from persistconn.owner import Owner
+from persistconn.policy import Condition, Policy, Reason
+from persistconn.session import Session
+from persistconn.snapshot import ConnectionView
+
+LIFETIME_JITTER = 0.1
+ONE_TRY = 1e-9
+"""A ``give_up_after`` that ends with the first failure: the sweep comes again."""
+
+
+class State(Enum):
+    """Who may touch the raw connection."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    RESERVED = "reserved"
+    VACANT = "vacant"
+    CLOSED = "closed"
+
+
+_MOVES = {
+    State.IDLE: {State.BUSY, State.RESERVED, State.VACANT, State.CLOSED},
+    State.BUSY: {State.IDLE, State.VACANT, State.CLOSED},
+    State.RESERVED: {State.IDLE, State.VACANT, State.CLOSED},
+    State.VACANT: {State.BUSY, State.IDLE, State.CLOSED},
+    State.CLOSED: set(),
+}
+
+
+class Fresh(NamedTuple):
+    """A raw connection just made, with what its session said of itself."""
+
+    raw: Raw
+    wait_timeout: float
+
+
+class Held:
+    """One connection for one owner and one set of connect arguments.
+
+    Its lock guards ``state``, ``raw``, ``exchanges`` and ``proved_at``, and is never held over I/O. BUSY belongs to the
+    owner, RESERVED to the sweep; a BUSY that the owner finds at its next statement was left by an exception that struck
+    between send and reply.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        policy: Policy,
+        gate: Gate,
+        owner: Owner,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        clock: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        self.driver = driver
+        self.policy = policy
+        self.owner = owner
+        self.args = args
+        self.kwargs = dict(kwargs)
+        self.address = driver.address(kwargs)
+        self.alias: str | None = None
+        self.session = Session()
+        self.errors: Bound = bind(driver.module.OperationalError)
+        self.clock = clock
+        self.raw: Raw = None
+        self.state = State.VACANT
+        self.exchanges = 0
+        self.wait_timeout: float | None = None
+        self.connected_at = self.used_at = self.proved_at = clock()
+        self.interrupted = False
+        """The process forked inside a transaction, which stays the parent's: the owner in the child must be told."""
+        self.on_open: Callable[[], None] = lambda: None
+        self.pings = 0
+        self.recycles: Counter[Reason] = Counter()
+        self.gate = gate
+        self._jitter = rng.random() * LIFETIME_JITTER
+        self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
+
+    def __repr__(self) -> str:
+        return f"<{self.describe()}, {self.state.value}>"
+
+    def describe(self) -> str:
+        """Name the connection for people: alias or address, session, owner."""
+        session = "no session" if self.raw is None else f"session {self.driver.session_id(self.raw)}"
+        where = f"{self.alias} ({self.address}, {session})" if self.alias else f"{self.address} ({session})"
+        return f"{where} of {self.owner.name}"
+
+    # --- the state -------------------------------------------------------------------------------------------------
+
+    def _move(self, to: State) -> None:
+        if to not in _MOVES[self.state]:
+            raise AssertionError(f"{self.describe()}: no way from {self.state.value} to {to.value}")
+        self.state = to
+
+    def seize(self) -> State:
+        """Take the wire for the owner and return the state that it was in; waits while the sweep pings (``ping_timeout``)."""
+        with self._lock:
+            while self.state is State.RESERVED:
+                self._freed.wait()
+            before = self.state
+            if before is State.IDLE or before is State.VACANT:
+                self.exchanges += 1
+                self._move(State.BUSY)
+            return before
+
+    def release(self) -> None:
+        """Give the wire back after a clean reply, which is a proof of life."""
+        now = self.clock()
+        with self._lock:
+            # CLOSED in the meantime by a shutdown that did not wait any longer.
+            if self.state is State.BUSY:
+                self._move(State.IDLE)
+                self._freed.notify_all()
+            self.used_at = self.proved_at = now
+
+    def vacate(self) -> None:
+        """Give the wire back without a connection on it."""
+        with self._lock:
+            if self.state is State.BUSY:
+                self._move(State.VACANT)
+                self._freed.notify_all()
+
+    def reserve(self) -> bool:
+        """Take an idle connection for the sweep; False if it is anything but idle and at rest."""
+        with self._lock:
+            if self.state is not State.IDLE or self._is_under_use():
+                return False
+            self._move(State.RESERVED)
+            return True
+
+    def unreserve(self, alive: bool) -> None:
+        """Give a reserved connection back after its ping, or give it up if it did not answer."""
+        now = self.clock()
+        with self._lock:
+            if self.state is not State.RESERVED:
+                return
+            self.pings += 1
+            if alive:
+                self.proved_at = now
+                self._move(State.IDLE)
+                self._freed.notify_all()
+            else:
+                self._vacate(Reason.PING_FAILED)
+        if not alive:
+            self._dispose(Reason.PING_FAILED, orderly=False)
+
+    def _is_under_use(self) -> bool:
+        raw = self.raw
+        return raw is not None and (self.driver.in_transaction(raw) or self.driver.has_unread(raw))
+
+    def wait_until_free(self, timeout: float) -> bool:
+        """Wait (seconds) for a running statement to end; False if it still runs."""
+        with self._lock:
+            return self._freed.wait_for(lambda: self.state is not State.BUSY, max(timeout, 0.0))
+
+    # --- the raw connection ----------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make the raw connection of a vacant one that its owner has seized. Blocks and raises as the gate does."""
+        try:
+            fresh = self.make(self.policy)
+        except BaseException:
+            self.vacate()
+            raise
+        with self._lock:
+            self._put(fresh)
+            closed = self.state is State.CLOSED
+        if closed:
+            self.driver.quit(fresh.raw)
+        self.on_open()
+
+    def make(self, policy: Policy) -> Fresh:
+        """Connect and rebuild the session on it; touches nothing of this object but ``session`` (read only)."""
+        return self.gate.connect(
+            lambda: self._make_once(policy),
+            lambda error: self.driver.classify(None, error),
+            policy,
+            self.errors.DatabaseUnavailable,
+        )
+
+    def _make_once(self, policy: Policy) -> Fresh:
+        raw = self.driver.connect(self.args, self.kwargs, policy.connect_timeout)
+        try:
+            self._rebuild(raw)
+            return Fresh(raw, self.driver.wait_timeout(raw))
+        except BaseException:
+            self.driver.abandon(raw)
+            raise
+
+    def _rebuild(self, raw: Raw) -> None:
+        session, old = self.session, self.raw
+        for sql in session.statements():
+            raw.query(sql)
+        if session.charset is not None:
+            raw.set_character_set(*session.charset)
+        if session.database is not None:
+            raw.select_db(session.database)
+        if old is not None:
+            self.driver.carry_over(old, raw)
+            raw.autocommit(self.driver.autocommits(old))
+
+    def _put(self, fresh: Fresh) -> None:
+        self.raw, self.wait_timeout = fresh
+        self.connected_at = self.proved_at = self.clock()
+
+    def renew(self, reason: Reason | None) -> bool:
+        """Make a new raw connection in the background and put it in place; False if the owner was quicker.
+
+        Tries once; raises what the gate raises.
+        """
+        seen = self.exchanges
+        fresh = self.make(dataclasses.replace(self.policy, give_up_after=ONE_TRY))
+        with self._lock:
+            fits = self.exchanges == seen and self._is_replaceable()
+            surplus = self._replace(fresh, reason) if fits else fresh.raw
+        if surplus is not None:
+            self.driver.quit(surplus)
+        if fits:
+            why = reason.value if reason else "opened again"
+            log.info("recycled %s: %s", self.describe(), why, extra={"action": "recycle"})
+        return fits
+
+    def _is_replaceable(self) -> bool:
+        # At rest and untouched since we looked, so nobody can notice, and the settings on the new one are the newest.
+        if self.state is State.VACANT:
+            return not self.session.is_pinned
+        return self.state is State.IDLE and not self._is_under_use() and not self.session.is_pinned
+
+    def _replace(self, fresh: Fresh, reason: Reason | None) -> Raw | None:
+        old = None
+        if self.state is State.VACANT:
+            self._move(State.IDLE)
+        else:
+            old = self.raw
+        if reason is not None and old is not None:
+            self.recycles[reason] += 1
+        self._put(fresh)
+        return old
+
+    def discard(self, reason: Reason, *, orderly: bool = False) -> None:
+        """Give the raw connection up; the next use, or the sweep, makes a new one. For the owner."""
+        with self._lock:
+            if self.state in (State.VACANT, State.CLOSED):
+                return
+            self._vacate(reason)
+        self._dispose(reason, orderly=orderly)
+
+    def discard_idle(self, reason: Reason) -> None:
+        """Give a dead connection up, unless its owner has come in the meantime. For the sweep."""
+        with self._lock:
+            if self.state is not State.IDLE:
+                return
+            self._vacate(reason)
+        self._dispose(reason, orderly=False)
+
+    def _vacate(self, reason: Reason) -> None:
+        self.recycles[reason] += 1
+        self._move(State.VACANT)
+        self._freed.notify_all()
+
+    def _dispose(self, reason: Reason, *, orderly: bool) -> None:
+        (self.driver.quit if orderly else self.driver.abandon)(self.raw)
+        log.info("gave up %s: %s", self.describe(), reason.value, extra={"action": "discard"})
+
+    def close(self, reason: Reason, *, orderly: bool = True) -> None:
+        """Close for good."""
+        with self._lock:
+            if self.state is State.CLOSED:
+                return
+            vacant = self.state is State.VACANT
+            self._move(State.CLOSED)
+            self._freed.notify_all()
+        if not vacant and self.raw is not None:
+            (self.driver.quit if orderly else self.driver.abandon)(self.raw)
+        log.debug("closed %s: %s", self.describe(), reason.value, extra={"action": "close"})
+
+    def forget_after_fork(self) -> None:
+        """Drop the parent's raw connection in a forked child, without a word to the server."""
+        # The lock may have been held by a thread of the parent that does not exist here.
+        self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
+        if self.state in (State.VACANT, State.CLOSED):
+            return
+        self.interrupted = self.state is State.BUSY or self.driver.in_transaction(self.raw)
+        self.state = State.VACANT
+        self.recycles[Reason.FORKED] += 1
+        self.driver.abandon(self.raw)
+
+    # --- views -----------------------------------------------------------------------------------------------------
+
+    def condition(self) -> Condition:
+        """Return what :func:`persistconn.policy.decide` needs to know; looks at the socket of an idle connection."""
+        raw, state = self.raw, self.state
+        at_rest = state is State.IDLE and not self._is_under_use()
+        return Condition(
+            owner_alive=self.owner.is_alive,
+            busy=not at_rest and state is not State.VACANT,
+            vacant=state is State.VACANT,
+            hung_up=at_rest and self.driver.hung_up(raw),
+            pinned=self.session.is_pinned,
+            connected_at=self.connected_at,
+            # A new session starts its idle age anew, although its owner has not used it yet.
+            used_at=max(self.used_at, self.connected_at),
+            proved_at=self.proved_at,
+            wait_timeout=self.wait_timeout,
+            lifetime_jitter=self._jitter,
+        )
+
+    def view(self) -> ConnectionView:
+        """Return a frozen view for people and for metrics."""
+        now, raw = self.clock(), self.raw
+        present = raw is not None and self.state not in (State.VACANT, State.CLOSED)
+        return ConnectionView(
+            owner=self.owner.name,
+            owner_alive=self.owner.is_alive,
+            alias=self.alias,
+            address=self.address,
+            session_id=self.driver.session_id(raw) if present else None,
+            state=self.state.value,
+            in_transaction=present and self.driver.in_transaction(raw),
+            age=now - self.connected_at if present else None,
+            idle=now - self.used_at,
+            proof_age=now - self.proved_at if present else None,
+            pings=self.pings,
+            recycles={reason.value: count for reason, count in self.recycles.items()},
+        )

@@ -1,0 +1,225 @@
+"""The registry of all held connections of the process, and what is done to them from outside their threads."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from persistconn import log
+from persistconn.connection import PersistentConnection
+from persistconn.drivers import Driver
+from persistconn.gate import Gate
+from persistconn.held import Held, State
+from persistconn.owner import Owner, current_owner
+from persistconn.policy import Policy, Reason
+from persistconn.snapshot import ConnectionView
+from persistconn.sweep import Renewals, Sweep
+
+# A ping that is due is sent at most a quarter of its period late.
+SWEEPS_PER_PERIOD = 4
+SHORTEST_PACE, LONGEST_PACE = 0.1, 15.0
+
+
+class Keeper:
+    """All held connections of one process.
+
+    Its one lock guards ``_held``, ``_gates`` and ``_closing``; nothing is connected, pinged, closed or logged under it.
+    Each thread's own connections are in its local storage as well, so finding them takes no lock.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, rng: random.Random | None = None) -> None:
+        self.clock = clock
+        self._rng = rng or random.Random()
+        self._lock = threading.Lock()
+        self._held: list[Held] = []
+        self._gates: dict[str, Gate] = {}
+        self._closing = False
+        self._local = threading.local()
+        self._boundary_hooks: list[Callable[[], None]] = []
+        self._renewals = Renewals()
+        self.on_connection: Callable[[], None] = lambda: None
+        """Called after each new held connection: the keepalive starts, or quickens its pace."""
+
+    # --- for the owners --------------------------------------------------------------------------------------------
+
+    def connect(
+        self, driver: Driver, policy: Policy, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> PersistentConnection:
+        """Return the calling thread's one connection for these arguments; opens it the first time (see :class:`Gate`)."""
+        for arguments, connection in self._mine():
+            if connection.open and arguments == (driver.name, policy, args, kwargs):
+                return connection
+        held = self._new_held(driver, policy, args, kwargs)
+        held.seize()
+        held.open()
+        held.release()
+        connection = PersistentConnection(held)
+        self._register(held)
+        held.on_open = self.on_connection
+        self._mine().append(((driver.name, policy, _frozen(args), _frozen(dict(kwargs))), connection))
+        self.on_connection()
+        return connection
+
+    def _mine(self) -> list[tuple[tuple[Any, ...], PersistentConnection]]:
+        try:
+            mine: list[tuple[tuple[Any, ...], PersistentConnection]] = self._local.mine
+        except AttributeError:
+            mine = self._local.mine = []
+        return mine
+
+    def _new_held(self, driver: Driver, policy: Policy, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Held:
+        address = driver.address(kwargs)
+        with self._lock:
+            closing = self._closing
+        if closing:
+            raise driver.module.InterfaceError(0, f"no new connection to {address}: persistconn is shutting down")
+        return Held(
+            driver, policy, self._gate_to(address), current_owner(), args, kwargs, clock=self.clock, rng=self._rng
+        )
+
+    def _gate_to(self, address: str) -> Gate:
+        with self._lock:
+            if address not in self._gates:
+                self._gates[address] = Gate(address, clock=self.clock, rng=self._rng)
+            return self._gates[address]
+
+    def _register(self, held: Held) -> None:
+        with self._lock:
+            closing = self._closing
+            if not closing:
+                self._held.append(held)
+        if closing:
+            held.close(Reason.SHUTDOWN)
+
+    def end_unit(self) -> list[str]:
+        """End the calling thread's unit of work on all its connections; return what had been left open, in words."""
+        left: list[str] = []
+        mine = self._mine()
+        mine[:] = [entry for entry in mine if entry[1].open]
+        for _, connection in mine:
+            left += connection.end_unit()
+        for hook in self._boundary_hooks:
+            hook()
+        return left
+
+    def at_boundary(self, hook: Callable[[], None]) -> None:
+        """Have ``hook`` called at the end of each unit of work, on its thread."""
+        if hook not in self._boundary_hooks:
+            self._boundary_hooks.append(hook)
+
+    def owner(self) -> Owner:
+        """Return the token of the calling thread."""
+        return current_owner()
+
+    # --- for the keepalive -----------------------------------------------------------------------------------------
+
+    def pace(self) -> float:
+        """Return the seconds between two sweeps that the most demanding connection needs."""
+        periods = [
+            min(held.policy.ping_every_under(held.wait_timeout), held.policy.keepalive_under(held.wait_timeout))
+            for held in self._all()
+        ]
+        return min(max(min(periods, default=LONGEST_PACE) / SWEEPS_PER_PERIOD, SHORTEST_PACE), LONGEST_PACE)
+
+    def sweep(self) -> None:
+        """Make one maintenance pass: ping, recycle, replace and reap. Blocks for ``ping_timeout`` at most, and logs."""
+        Sweep(self._all(), self._renewals).run(self.clock)
+        self._forget_closed()
+
+    # --- for people and for the end --------------------------------------------------------------------------------
+
+    def snapshots(self) -> list[ConnectionView]:
+        """Return a frozen view of every held connection; safe from any thread, and does no I/O."""
+        return [held.view() for held in self._all()]
+
+    def reap(self, owners: Iterable[Owner] | None = None) -> None:
+        """Close what dead owners left, all of them or those given; the living keep theirs."""
+        wanted = None if owners is None else set(owners)
+        for held in self._all():
+            if not held.owner.is_alive and (wanted is None or held.owner in wanted):
+                held.close(Reason.OWNER_DIED)
+        self._forget_closed()
+
+    def retire_database(self, arguments: Mapping[str, Any]) -> None:
+        """Really close each connection, of any thread, to the same server, user and database, before that is dropped."""
+        for held in self._all():
+            if _target(held.kwargs) == _target(arguments):
+                held.close(Reason.RETIRED)
+        self._forget_closed()
+
+    def shutdown(self, timeout: float = 5.0) -> None:
+        """Close everything in order: no new connections, wait for statements, COM_QUIT on each.
+
+        A statement that still runs after ``timeout`` seconds is cancelled (``KILL QUERY``) and its connection closed.
+        Idempotent; a later ``connect()`` starts anew.
+        """
+        with self._lock:
+            self._closing = True
+        try:
+            self._renewals.drain()
+            deadline = self.clock() + timeout
+            everything = self._all()
+            for held in everything:
+                if held.state is not State.BUSY:
+                    held.close(Reason.SHUTDOWN)
+            for held in everything:
+                if not held.wait_until_free(deadline - self.clock()):
+                    self._cancel(held)
+                held.close(Reason.SHUTDOWN, orderly=held.state is not State.BUSY)
+            self._forget_closed()
+        finally:
+            with self._lock:
+                self._closing = False
+
+    def _cancel(self, held: Held) -> None:
+        log.warning(
+            "cancelled the statement of %s: it still ran at shutdown", held.describe(), extra={"action": "cancel"}
+        )
+        try:
+            raw = held.driver.connect(held.args, held.kwargs, min(held.policy.connect_timeout, 2.0))
+            raw.query(f"KILL QUERY {held.driver.session_id(held.raw)}")
+            held.driver.quit(raw)
+        except Exception as error:
+            log.warning("could not cancel it: %s", error, extra={"action": "cancel"})
+        held.wait_until_free(1.0)
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's connections in a forked child, without a word on their sockets."""
+        self._lock = threading.Lock()
+        self._gates.clear()
+        self._renewals = Renewals()
+        for held in self._held:
+            held.forget_after_fork()
+            held.gate = self._gate_to(held.address)
+        own = current_owner()
+        self._held = [held for held in self._held if held.owner is own]
+
+    def _all(self) -> list[Held]:
+        with self._lock:
+            return list(self._held)
+
+    def _forget_closed(self) -> None:
+        with self._lock:
+            self._held = [held for held in self._held if held.state is not State.CLOSED]
+
+
+def _frozen(value: Any) -> Any:
+    """Copy the containers among connect arguments, so that a caller who changes his own later asks for another connection."""
+    if isinstance(value, dict):
+        return {key: _frozen(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return type(value)(_frozen(inner) for inner in value)
+    return value
+
+
+def _target(arguments: Mapping[str, Any]) -> tuple[Any, ...]:
+    database = arguments.get("database", arguments.get("db"))
+    return (*(arguments.get(name) for name in ("host", "port", "unix_socket", "user")), database)
+
+
+KEEPER = Keeper()
+os.register_at_fork(after_in_child=KEEPER.after_fork_in_child)
