@@ -14,12 +14,11 @@ from persistconn.drivers import Fault
 from persistconn.drivers.base import Raw
 from persistconn.errors import ConnectionLost
 from persistconn.held import Held, State
-from persistconn.loss import Loss, judge
+from persistconn.loss import Loss, judge, tell
 from persistconn.policy import Reason
-from persistconn.statement import effect
+from persistconn.statement import SQL, beginning, effect
 
 T = TypeVar("T")
-SQL = str | bytes | bytearray
 
 _SERVER_LOST = 2013
 
@@ -158,23 +157,10 @@ class PersistentConnection:
 
     def _error(self, loss: Loss, sql: SQL | None, cause: BaseException | None) -> ConnectionLost:
         held = self._held
-        errors = held.errors
-        kind, consequence = {
-            Loss.TRANSACTION: (
-                errors.TransactionLost,
-                "inside a transaction, which the server has rolled back; roll back and run the unit of work again",
-            ),
-            Loss.UNKNOWN: (
-                errors.OutcomeUnknown,
-                "while a statement was under way, which may have taken effect or not; look before you send it again",
-            ),
-            Loss.STATE: (errors.SessionStateLost, f"and with it {', '.join(sorted(held.session.held))}; take it again"),
-        }.get(loss, (errors.ConnectionLost, "and the statement changed nothing"))
+        code = cause.args[0] if cause is not None and cause.args else None
         silent = held.clock() - held.proved_at
-        statement = f" at {_beginning(sql)}" if sql is not None else ""
-        text = f"the connection to {held.describe()} was lost{statement}, {silent:.1f} s after the server's last answer, {consequence}"
-        code = cause.args[0] if cause is not None and cause.args and isinstance(cause.args[0], int) else 0
-        return kind(code or _SERVER_LOST, text)
+        text = tell(loss, held.describe(), "" if sql is None else beginning(sql), silent, held.session.held)
+        return held.errors.by_loss(loss.error)(code if isinstance(code, int) and code else _SERVER_LOST, text)
 
     def _refuse_transaction(self) -> NoReturn:
         self._refusal = self._error(Loss.TRANSACTION, None, None)
@@ -244,8 +230,11 @@ class PersistentConnection:
 
     set_charset = set_character_set
 
-    def ping(self, *args: Any, **kwargs: Any) -> None:
-        """Make sure that the connection is alive; one that died with nothing at stake is replaced."""
+    def ping(self, reconnect: bool = False) -> None:  # noqa: ARG002
+        """Make sure that the connection is alive; one that died with nothing at stake is replaced.
+
+        ``reconnect`` is the driver's, and means nothing here: a transaction is never given up unsaid.
+        """
         self._exchange("SELECT", lambda raw: raw.ping())
 
     def kill(self, thread_id: int) -> Any:
@@ -320,9 +309,3 @@ class PersistentConnection:
     def retire(self) -> None:
         """Really close the connection, for good, and drop it from ``connections()``."""
         self._held.close(Reason.RETIRED)
-
-
-def _beginning(sql: SQL) -> str:
-    # The values of a statement may be secrets: two words tell it well enough.
-    text = sql if isinstance(sql, str) else bytes(sql[:200]).decode("utf-8", "replace")
-    return " ".join(text.split()[:2])[:60]

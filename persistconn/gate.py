@@ -93,7 +93,10 @@ class Gate:
                     return True
                 limits = [self._not_before - now, deadline - now]
                 # With all places taken (or the time up) only somebody's leaving changes anything, and it wakes us.
-                self._changed.wait(min((limit for limit in limits if limit > 0), default=None))
+                self._pause(min((limit for limit in limits if limit > 0), default=None))
+
+    def _pause(self, timeout: float | None) -> None:
+        self._changed.wait(timeout)
 
     def _leave(self, fault: Fault, error: BaseException | None) -> None:
         with self._changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import threading
@@ -123,7 +124,7 @@ class Keeper:
             min(held.policy.ping_every_under(held.wait_timeout), held.policy.keepalive_under(held.wait_timeout))
             for held in self._all()
         ]
-        return min(max(min(periods, default=LONGEST_PACE) / SWEEPS_PER_PERIOD, SHORTEST_PACE), LONGEST_PACE)
+        return min(max(min(periods, default=math.inf) / SWEEPS_PER_PERIOD, SHORTEST_PACE), LONGEST_PACE)
 
     def sweep(self) -> None:
         """Make one maintenance pass: ping, recycle, replace and reap. Blocks for ``ping_timeout`` at most, and logs."""

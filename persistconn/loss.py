@@ -1,9 +1,11 @@
-"""What a lost connection means for the statement that was under way: one pure function."""
+"""What a lost connection means for the statement that was under way, and how the caller is told: pure functions."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 
+from persistconn.errors import ConnectionLost, OutcomeUnknown, SessionStateLost, TransactionLost
 from persistconn.statement import Effect
 
 
@@ -16,6 +18,23 @@ class Loss(Enum):
     UNKNOWN = "the statement may have taken effect"
     STATE = "session state that cannot be rebuilt was lost"
     UNREAD = "a read was lost, and lost again or not to be repeated"
+
+    @property
+    def error(self) -> type[ConnectionLost]:
+        """The error that tells of it."""
+        return _ERRORS.get(self, ConnectionLost)
+
+
+_ERRORS: dict[Loss, type[ConnectionLost]] = {
+    Loss.TRANSACTION: TransactionLost,
+    Loss.UNKNOWN: OutcomeUnknown,
+    Loss.STATE: SessionStateLost,
+}
+_CONSEQUENCES = {
+    Loss.TRANSACTION: "inside a transaction, which the server has rolled back: roll back and run the unit of work again",
+    Loss.UNKNOWN: "and the statement may have taken effect or not: look before you send it again",
+    Loss.STATE: "and with it {state}: take it again before you go on",
+}
 
 
 def judge(
@@ -42,3 +61,10 @@ def judge(
     if effect is Effect.READ and sent and not replay_reads:
         return Loss.UNREAD
     return Loss.AGAIN
+
+
+def tell(loss: Loss, connection: str, statement: str, silent: float, state: Iterable[str]) -> str:
+    """Put a loss into words: which connection, at which statement, after how many silent seconds, and what to do."""
+    at = f" at {statement}" if statement else ""
+    consequence = _CONSEQUENCES.get(loss, "and the statement changed nothing").format(state=", ".join(sorted(state)))
+    return f"the connection to {connection} was lost{at}, {silent:.1f} s after the server's last answer, {consequence}"

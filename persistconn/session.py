@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from persistconn.statement import first_word
+from persistconn.statement import SQL, first_word
 
 _ASSIGNMENT = re.compile(
     r"^\s*SET\s+(?:(?:SESSION|LOCAL)\s+|@@(?:(?:SESSION|LOCAL)\.)?)?([A-Za-z_.]+)\s*:?=\s*[^;,]*;?\s*$", re.IGNORECASE
@@ -53,7 +53,7 @@ class Session:
         """Whether the session holds state that a new connection would not have."""
         return bool(self.held)
 
-    def note(self, sql: str | bytes | bytearray) -> bool:
+    def note(self, sql: SQL) -> bool:
         """Record what a statement that has succeeded did to the session; say whether it set ``wait_timeout``."""
         note = _NOTES.get(first_word(sql))
         if note is None:

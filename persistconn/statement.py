@@ -28,6 +28,9 @@ _STAYS_INSIDE = frozenset(
 )
 
 
+SQL = str | bytes | bytearray
+
+
 class Effect(Enum):
     """What it means when the answer to a statement is lost."""
 
@@ -47,17 +50,17 @@ class Effect(Enum):
 
 # SET that outlives the session, or that ends a transaction.
 _SET_BEYOND = re.compile(r"\bGLOBAL\b|\bPERSIST|\bPASSWORD\b|\bROLE\b|\bSTATEMENT\b|\(", re.IGNORECASE)
-_AUTOCOMMIT_ON = re.compile(r"\bAUTOCOMMIT\s*:?=\s*(?!0|OFF\b|FALSE\b)", re.IGNORECASE)
+_AUTOCOMMIT_ON = re.compile(r"\bAUTOCOMMIT\s*:?=(?!\s*(?:0|OFF\b|FALSE\b))", re.IGNORECASE)
 _EFFECTS = {"BEGIN": Effect.BEGIN, "COMMIT": Effect.COMMIT, "ROLLBACK": Effect.ROLLBACK}
 
 
-def first_word(sql: str | bytes | bytearray) -> str:
+def first_word(sql: SQL) -> str:
     """Return the statement's first word in capitals, comments and parentheses skipped; empty if there is none."""
     found = _FIRST_WORD.match(_text(sql))
     return found.group(1).upper() if found else ""
 
 
-def effect(sql: str | bytes | bytearray) -> Effect:
+def effect(sql: SQL) -> Effect:
     """Say what a lost answer to this statement means."""
     text = _text(sql)
     word = first_word(text)
@@ -81,5 +84,10 @@ def _is_plain_read(text: str) -> bool:
     return one_statement and not _SIDE_EFFECT.search(text) and not _WRITE_INSIDE.search(text)
 
 
-def _text(sql: str | bytes | bytearray) -> str:
+def _text(sql: SQL) -> str:
     return sql if isinstance(sql, str) else bytes(sql).decode("latin-1")
+
+
+def beginning(sql: SQL) -> str:
+    """Return the first two words, for people: the values behind them may be secrets."""
+    return " ".join(_text(sql[:200]).split()[:2])[:60]

@@ -1,0 +1,50 @@
+# `make` alone says what there is. PYTHON chooses the interpreter of the environment in .venv.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+# tox looks for interpreters on PATH, where pyenv shows only those that are switched on; these are all it has installed.
+PYENV_BINS := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[0-9]*/bin)
+SPACE := $(subst ,, )
+export PATH := $(PATH)$(if $(PYENV_BINS),:$(subst $(SPACE),:,$(strip $(PYENV_BINS))))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format django-suite clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+demo: $(READY)  ## 30 seconds of work while connections expire, are killed and the server crashes
+	@scripts/need-mariadb
+	@$(VENV)/bin/python -m workers demo
+
+test: $(READY)  ## lint, types, and the tests of the built wheel against a private server
+	@scripts/need-mariadb
+	@rm -rf build  # setuptools would put modules into the wheel that the tree no longer has
+	@$(VENV)/bin/tox run
+
+lint: $(READY)  ## ruff
+	@$(VENV)/bin/tox run -e lint
+
+types: $(READY)  ## mypy, strict
+	@$(VENV)/bin/tox run -e types
+
+format: $(READY)  ## put the code into ruff's format
+	@$(VENV)/bin/tox exec -qe lint -- ruff format
+
+django-suite: $(READY)  ## Django's own tests on our engine and on the stock one
+	@scripts/need-mariadb
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/django-suite
+
+clean:  ## remove what the other targets have made
+	rm -rf $(VENV) .tox .cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "make: $(PYTHON) must be Python 3.10 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "make: $(PYTHON) cannot make an environment; run: sudo apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]' 'tox>=4.11'
+	@touch $@

@@ -1,0 +1,133 @@
+"""The process of a private server: started, awaited, ended, and never left behind."""
+
+from __future__ import annotations
+
+import random
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from persistconn.testing.installation import ServerError, last_lines
+
+_START_TIMEOUT = 60.0  # seconds; 0.1 are usual, and a recovery after kill -9 under load takes longest
+_STOP_TIMEOUT = 60.0  # seconds until an orderly stop is taken for a hang
+
+#: Waits for the end of its input, which is the end of our process, however that comes (SIGKILL runs no atexit), and
+#: then ends the server. The pid cannot have been given to another process: until that moment we had not reaped it.
+_WATCH = """
+read -r _
+kill -TERM "$1" 2>/dev/null
+left=600
+while kill -0 "$1" 2>/dev/null && [ "$left" -gt 0 ]; do sleep 0.1; left=$((left - 1)); done
+[ -z "$2" ] || rm -rf "$2"
+"""
+
+#: Not the shared generator: test tools seed that one, and parallel runs would all pick the same port.
+_random = random.SystemRandom()
+
+
+class PortTaken(ServerError):
+    """Something else listens on the server's port."""
+
+
+class ServerProcess:
+    """One run of a server, from its start to its end. Its output goes to the end of `log`."""
+
+    def __init__(self, command: list[str], log: Path, *, leaves: Path | None) -> None:
+        """Start the process. `leaves` is a directory to be removed should our own process be killed."""
+        self._log = log
+        self._offset = log.stat().st_size if log.exists() else 0
+        with log.open("ab") as output:
+            # A session of its own: Ctrl-C is for the program under test, and would end the server beside it.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=log.parent,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        watch = ["/bin/sh", "-c", _WATCH, "watch", str(self.pid), str(leaves or "")]
+        self._watcher = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True)
+
+    def is_running(self) -> bool:
+        """Tell whether the process is there."""
+        return self._process.poll() is None
+
+    def wait_until_ready(self) -> None:
+        """Wait until the server listens. Raises PortTaken, or ServerError with the last lines of the log."""
+        deadline = time.monotonic() + _START_TIMEOUT
+        # The log is what we look at: a look at the socket would be noted there as an aborted connection.
+        while "ready for connections" not in self._said():
+            if not self.is_running():
+                raise self._explain()
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"the server was not ready within {_START_TIMEOUT:.0f} s:\n{last_lines(self._said())}"
+                )
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Ask for an orderly end (SIGTERM) and wait for it. Raises ServerError after a minute; it is killed then."""
+        self._dismiss_watcher()
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise ServerError(
+                f"the server ignored SIGTERM for {_STOP_TIMEOUT:.0f} s and was killed: {self._log}"
+            ) from error
+
+    def kill(self) -> None:
+        """End the process at once (SIGKILL) and wait until it is gone."""
+        self._dismiss_watcher()
+        self._process.kill()
+        self._process.wait()
+
+    def _dismiss_watcher(self) -> None:
+        self._watcher.kill()
+        self._watcher.communicate()
+
+    def _said(self) -> str:
+        """Return what this run has written to the log so far."""
+        with self._log.open("rb") as log:
+            log.seek(self._offset)
+            return log.read().decode("utf-8", "replace")
+
+    def _explain(self) -> ServerError:
+        said = self._said()
+        if "Bind on TCP/IP port" in said:
+            return PortTaken(
+                f"the server's port is taken: end what listens there, or name another `port`:\n{last_lines(said)}"
+            )
+        advice = "what it says last is the reason"
+        if "unknown variable" in said or "unknown option" in said:
+            advice = "it does not know a variable that was passed to MariaDB(): check the name"
+        status = self._process.returncode
+        return ServerError(f"the server did not start (exit status {status}); {advice}:\n{last_lines(said)}")
+
+
+def pick_port(host: str) -> int:
+    """Return a free port below the range that the system hands out to clients. Raises ServerError if all are taken.
+
+    One from that range (which is what binding to port 0 gives) may be taken by any outgoing connection while the server
+    is down; worse, a client that knocks again and again can be given it as its own and be connected to itself.
+    """
+    for _ in range(100):
+        port = _random.randrange(10240, 32768)
+        if _is_free(host, port):
+            return port
+    raise ServerError(f"found no free port on {host} in a hundred tries")
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True

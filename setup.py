@@ -1,0 +1,63 @@
+"""Packaging: two packages, persistconn (the library) and workers (the service built on it)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def read_version() -> str:
+    """Return `__version__` without importing the package: at build time its dependencies are not there."""
+    source = (HERE / "persistconn" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__(?::\s*[\w.\[\]]+)?\s*=\s*["\']([^"\']+)["\']', source, re.MULTILINE)
+    if found is None:
+        raise SystemExit('persistconn/__init__.py has no line like __version__ = "0.1.0"')
+    return found[1]
+
+
+def read_readme() -> str:
+    """Return the long description; empty in a tree that has no README yet."""
+    readme = HERE / "README.md"
+    return readme.read_text(encoding="utf-8") if readme.exists() else ""
+
+
+setup(
+    name="persistconn",
+    version=read_version(),
+    description="Database connections that a batch service's threads hold for ever: no effect lost, none doubled",
+    long_description=read_readme(),
+    long_description_content_type="text/markdown",
+    author="persistconn contributors",
+    license="MIT",
+    packages=find_packages(include=["persistconn", "persistconn.*", "workers", "workers.*"]),
+    package_data={"persistconn": ["py.typed"], "workers": ["py.typed"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "PyMySQL>=1.2",
+        "APScheduler>=3.10,<4",  # 4 is another library under the same name
+        "Django>=4.2",
+        "cronsim>=2.5",
+    ],
+    extras_require={
+        "demo": ["rich>=13"],
+        "test": ["pytest>=8", "pytest-randomly>=3.15", "rich>=13"],
+    },
+    entry_points={"console_scripts": ["workers = workers.__main__:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Framework :: Django",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Database",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,388 @@
+"""The sweep and the registry against a real server. Where time matters, the server's own is 2 s; ours is a fake clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pymysql.cursors
+import pytest
+
+import persistconn
+from persistconn.drivers import driver_for
+from persistconn.keepalive import Keepalive
+from persistconn.keeper import Keeper
+from persistconn.policy import Policy, Reason
+from persistconn.testing import MariaDB
+from persistconn.testing.clock import FakeClock
+
+pytestmark = pytest.mark.server
+
+DRIVER = driver_for(pymysql)
+PATIENCE = 10.0
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The keeper's clock: it moves when the test says so."""
+    return FakeClock(1000.0)
+
+
+@pytest.fixture
+def keeper(clock: FakeClock) -> Iterator[Keeper]:
+    """A keeper of the test's own, whose sweep runs when the test calls it."""
+    keeper = Keeper(clock=clock)
+    yield keeper
+    keeper.shutdown()
+
+
+def connect(keeper: Keeper, arguments: dict[str, Any], **settings: Any) -> Any:
+    """Hold a connection for the calling thread."""
+    return keeper.connect(DRIVER, Policy.from_settings(settings), (), {"autocommit": True, **arguments})
+
+
+def eventually(claim: Callable[[], bool]) -> None:
+    """Wait until something that another thread or the server does has come true."""
+    deadline = threading.Event()
+    timer = threading.Timer(PATIENCE, deadline.set)
+    timer.start()
+    while not claim():
+        if deadline.wait(0.01):
+            raise AssertionError(f"it did not come true within {PATIENCE:g} s")
+    timer.cancel()
+
+
+def sessions(server: MariaDB, arguments: dict[str, Any]) -> list[int]:
+    """Return the ids of the sessions on this test's database, as the server sees them."""
+    return [session.id for session in server.processlist() if session.db == arguments["database"]]
+
+
+def has_stopped(pid: int) -> bool:
+    """Say whether every thread of a process has stopped, as Linux tells; the signal takes a moment to reach them."""
+    stats = [task.joinpath("stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
+def test_idle_connection_is_pinged(keeper: Keeper, clock: FakeClock, database: dict[str, Any]) -> None:
+    """The ping is a proof of life, and does not make the connection look used."""
+    connection = connect(keeper, database)
+    clock.advance(60)
+    keeper.sweep()
+    (view,) = keeper.snapshots()
+    assert (1, 0.0, 60.0, "idle") == (view.pings, view.proof_age, view.idle, view.state)
+    assert connection.thread_id() == view.session_id
+
+
+def test_connection_idle_for_keepalive_is_recycled_in_the_background(
+    keeper: Keeper, clock: FakeClock, server: MariaDB, database: dict[str, Any]
+) -> None:
+    """A new session is in place before the old one goes, and the owner's object stays the same."""
+    connection = connect(keeper, database, keepalive=3600)
+    old = connection.thread_id()
+    clock.advance(3600)
+    keeper.sweep()
+    eventually(lambda: connection.thread_id() != old)
+    eventually(lambda: sessions(server, database) == [connection.thread_id()])
+    (view,) = keeper.snapshots()
+    assert {Reason.IDLE.value: 1} == view.recycles
+    assert 0.0 == view.age
+
+
+def test_connection_older_than_max_lifetime_is_recycled_although_in_use(
+    keeper: Keeper, clock: FakeClock, database: dict[str, Any]
+) -> None:
+    """At rest between two statements, outside a transaction, nobody can notice."""
+    connection = connect(keeper, database, keepalive=100, max_lifetime=1000)
+    old = connection.thread_id()
+    for _ in range(20):
+        clock.advance(50)
+        connection.query("SELECT 1")
+    keeper.sweep()
+    eventually(lambda: connection.thread_id() != old)
+    assert {Reason.LIFETIME.value: 1} == keeper.snapshots()[0].recycles
+
+
+def test_dead_connection_is_replaced_before_its_owner_needs_it(
+    keeper: Keeper, server: MariaDB, database: dict[str, Any]
+) -> None:
+    """After a KILL the next sweep has a new session ready."""
+    connection = connect(keeper, database)
+    old = connection.thread_id()
+    server.kill_session(old)
+    eventually(lambda: (keeper.sweep(), connection.thread_id() != old)[1])
+    assert {Reason.HUNG_UP.value: 1} == keeper.snapshots()[0].recycles
+    assert [connection.thread_id()] == sessions(server, database)
+
+
+def test_transaction_is_never_touched(
+    keeper: Keeper, clock: FakeClock, server: MariaDB, database: dict[str, Any]
+) -> None:
+    """Neither pinged, which would keep it alive past the DBA's limits, nor recycled, which would roll it back."""
+    connection = connect(keeper, database)
+    session = connection.thread_id()
+    connection.begin()
+    connection.query("SELECT 1")
+    clock.advance(8 * 3600)
+    before = server.status("Com_admin_commands")
+    keeper.sweep()
+    keeper.sweep()
+    (view,) = keeper.snapshots()
+    assert (0, {}, True) == (view.pings, view.recycles, view.in_transaction)
+    assert session == connection.thread_id()
+    assert before == server.status("Com_admin_commands")
+
+
+def test_unread_rows_and_results_are_left_alone(keeper: Keeper, clock: FakeClock, database: dict[str, Any]) -> None:
+    """A ping would swallow the rows of an unbuffered cursor and all further results."""
+    rows = connect(keeper, database)
+    cursor = rows.cursor(pymysql.cursors.SSCursor)
+    cursor.execute("SELECT seq FROM seq_1_to_5")
+    cursor.fetchone()
+    results = connect(keeper, database, trust=91)
+    several = connect(keeper, {**database, "client_flag": pymysql.constants.CLIENT.MULTI_STATEMENTS}).cursor()
+    several.execute("SELECT 1; SELECT 2")
+    clock.advance(8 * 3600)
+    keeper.sweep()
+    assert [(2,), (3,), (4,), (5,)] == list(cursor)
+    assert several.nextset()
+    assert ((2,),) == several.fetchall()
+    assert results.open
+
+
+def test_pinned_session_is_pinged_and_not_recycled(
+    keeper: Keeper, clock: FakeClock, server: MariaDB, database: dict[str, Any]
+) -> None:
+    """Its lock must last as long as its owner wants."""
+    connection = connect(keeper, database)
+    session = connection.thread_id()
+    connection.query("SELECT GET_LOCK('persistconn-pinned', 1)")
+    clock.advance(8 * 3600)
+    keeper.sweep()
+    (view,) = keeper.snapshots()
+    assert (1, {}) == (view.pings, view.recycles)
+    assert session == connection.thread_id()
+
+
+def test_worker_is_never_cut_off_by_a_sweep(keeper: Keeper, clock: FakeClock, database: dict[str, Any]) -> None:
+    """While sweeps ping and recycle without pause, eight busy threads get their own rows and no error."""
+    stop = threading.Event()
+    done = [0] * 8
+
+    def work(number: int) -> None:
+        connection = connect(keeper, database, keepalive=1 if number % 2 else 1000, ping_every=1, ping_timeout=1)
+        while not stop.is_set():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT %s", (number * 10**6 + done[number],))
+                assert ((number * 10**6 + done[number],),) == cursor.fetchall()
+            done[number] += 1
+            # At rest for a moment, or the sweep would find every connection in use every time.
+            stop.wait(0.002)
+
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(work, number) for number in range(8)]
+        while min(done) < 100 and not any(future.done() for future in futures):
+            clock.advance(1.5)
+            keeper.sweep()
+        stop.set()
+        for future in futures:
+            future.result()
+    assert sum(view.pings for view in keeper.snapshots()) > 0
+    assert sum(sum(view.recycles.values()) for view in keeper.snapshots()) > 0
+
+
+def test_dead_thread_s_connection_is_closed_within_one_sweep(
+    keeper: Keeper, server: MariaDB, database: dict[str, Any]
+) -> None:
+    """In order (no aborted connection), also when its transaction was open; idents may be reused by then."""
+    aborted = len(server.aborted_in_log())
+
+    def short_life() -> None:
+        connect(keeper, database).begin()
+
+    for _ in range(3):
+        thread = threading.Thread(target=short_life)
+        thread.start()
+        thread.join()
+    assert 3 == len(sessions(server, database))
+    keeper.sweep()
+    eventually(lambda: sessions(server, database) == [])
+    assert [] == keeper.snapshots()
+    assert aborted == len(server.aborted_in_log())
+
+
+def test_black_hole_does_not_hold_up_the_others(
+    keeper: Keeper, clock: FakeClock, server: MariaDB, database: dict[str, Any]
+) -> None:
+    """A peer that is silent costs the sweep one `ping_timeout`, and is replaced like any dead one."""
+    with ThreadPoolExecutor(4) as pool:
+        barrier = threading.Barrier(4)
+        held = list(pool.map(lambda _: (barrier.wait(), connect(keeper, database, ping_timeout=0.3))[1], range(4)))
+        silent = held[0].thread_id()
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            eventually(lambda: has_stopped(server.pid))
+            clock.advance(60)
+            keeper.sweep()
+            assert 4 == sum(view.state in ("vacant", "idle") for view in keeper.snapshots())
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        eventually(lambda: (keeper.sweep(), clock.advance(1), all(v.state == "idle" for v in keeper.snapshots()))[2])
+        assert silent not in [view.session_id for view in keeper.snapshots()]
+        assert {Reason.PING_FAILED.value: 1} == keeper.snapshots()[0].recycles
+
+
+def test_shutdown_closes_everything_in_order(keeper: Keeper, server: MariaDB, database: dict[str, Any]) -> None:
+    """COM_QUIT on each, open transactions rolled back, idempotent; connect() starts anew afterwards."""
+    aborted = len(server.aborted_in_log())
+    connection = connect(keeper, database)
+    connection.begin()
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(connect, keeper, database).result()
+        keeper.shutdown()
+        keeper.shutdown()
+        assert [] == keeper.snapshots()
+    eventually(lambda: sessions(server, database) == [])
+    assert aborted == len(server.aborted_in_log())
+    assert connect(keeper, database) is not connection
+
+
+def test_shutdown_cancels_a_statement_that_does_not_end(
+    keeper: Keeper, server: MariaDB, database: dict[str, Any]
+) -> None:
+    """It is told why, and the server sees an orderly goodbye."""
+    aborted = len(server.aborted_in_log())
+    running = threading.Event()
+
+    def slow() -> None:
+        connection = connect(keeper, database)
+        running.set()
+        connection.query("SELECT SUM(SQRT(seq)) FROM seq_1_to_100000000000")
+
+    keeper.clock = __import__("time").monotonic
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(slow)
+        assert running.wait(PATIENCE)
+        eventually(lambda: any(session.info and "SQRT" in session.info for session in server.processlist()))
+        keeper.shutdown(timeout=0.05)
+        with pytest.raises(pymysql.MySQLError) as cancelled:
+            future.result(PATIENCE)
+        assert 1317 == cancelled.value.args[0]
+    eventually(lambda: sessions(server, database) == [])
+    assert aborted == len(server.aborted_in_log())
+
+
+def test_expiry_is_never_seen(short_server: MariaDB) -> None:
+    """With a real `wait_timeout` of 2 s, the real keepalive and idle spells of 3 s: no error, and no session expires."""
+    arguments = short_server.connect_args(autocommit=True)
+    db = persistconn.manage(pymysql)
+    expired = short_server.status("Aborted_clients")
+    connection = db.connect(**arguments)
+    for number in range(2):
+        threading.Event().wait(3.0)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT %s", (number,))
+            assert ((number,),) == cursor.fetchall()
+    (view,) = persistconn.connections()
+    assert view.recycles.get(Reason.IDLE.value, 0) >= 1
+    assert Reason.HUNG_UP.value not in view.recycles
+    persistconn.shutdown()
+    assert expired == short_server.status("Aborted_clients")
+
+
+def test_expiry_without_a_sweep_is_found_by_the_look_at_the_socket(keeper: Keeper, short_server: MariaDB) -> None:
+    """The poll alone must do, for eight threads that expire together."""
+    arguments = short_server.connect_args()
+    barrier = threading.Barrier(8)
+
+    def work(number: int) -> Any:
+        connection = connect(keeper, arguments)
+        barrier.wait(PATIENCE)
+        threading.Event().wait(3.0)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT %s", (number,))
+            return cursor.fetchone()[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(range(8)) == list(pool.map(work, range(8)))
+        assert [1] * 8 == [view.recycles[Reason.HUNG_UP.value] for view in keeper.snapshots()]
+
+
+def test_forked_child_leaves_its_parent_s_session_alone(
+    keeper: Keeper, server: MariaDB, database: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child gets a session of its own, also for the object it inherited; the parent's lives on."""
+    os.register_at_fork(after_in_child=keeper.after_fork_in_child)
+    connection = connect(keeper, database)
+    session = connection.thread_id()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        try:
+            connection.query("SELECT 1")
+            os.write(writer, str(connection.thread_id()).encode())
+            connection.close()
+            keeper.shutdown()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    theirs = int(os.read(reader, 20) or b"0")
+    os.close(reader)
+    os.close(writer)
+    assert theirs not in (0, session)
+    connection.query("SELECT 1")
+    assert session == connection.thread_id()
+    assert [session] == sessions(server, database)
+
+
+def test_child_that_forked_inside_a_transaction_is_told(keeper: Keeper, database: dict[str, Any]) -> None:
+    """The transaction is the parent's; going on outside of it would commit half of it."""
+    connection = connect(keeper, database)
+    connection.begin()
+    connection.query("SELECT 1")
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        keeper.after_fork_in_child()
+        try:
+            connection.query("SELECT 1")
+        except persistconn.TransactionLost:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert 7 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    connection.commit()
+
+
+def test_sweep_runs_on_the_user_s_scheduler(keeper: Keeper, clock: FakeClock, database: dict[str, Any]) -> None:
+    """In a memory store and on an executor of its own, at the pace that the connections need; theirs goes on after it."""
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+    swept = threading.Event()
+    keepalive = Keepalive(keeper)
+    keeper.on_connection = keepalive.ensure_running
+    keeper.sweep = swept.set  # type: ignore[method-assign]
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.start()
+    try:
+        keepalive.use_scheduler(scheduler)
+        (job,) = scheduler.get_jobs()
+        assert (15.0, True, None, "persistconn") == (
+            job.trigger.interval.total_seconds(),
+            job.coalesce,
+            job.misfire_grace_time,
+            job.executor,
+        )
+        connect(keeper, database, keepalive=0.4)
+        (job,) = scheduler.get_jobs()
+        assert 0.1 == job.trigger.interval.total_seconds()
+        assert swept.wait(PATIENCE)
+        keepalive.stop()
+        assert scheduler.running
+        assert [] == scheduler.get_jobs()
+    finally:
+        scheduler.shutdown()

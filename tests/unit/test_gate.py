@@ -1,0 +1,180 @@
+"""Who may connect: backoff, one probe for all, an end. The clock is injected; waiting moves it."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from persistconn.drivers import Fault
+from persistconn.errors import DatabaseUnavailable
+from persistconn.gate import FIRST_DELAY, LONGEST_DELAY, Gate, backoff
+from persistconn.policy import Policy
+from persistconn.testing.clock import FakeClock
+
+
+class PatientGate(Gate):
+    """A gate whose waiting takes no time but on its clock."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__("db:3306", clock=clock, rng=random.Random(1))
+        self.clock = clock
+        self.pauses: list[float] = []
+
+    def _pause(self, timeout: float | None) -> None:
+        assert timeout is not None, "nobody would ever wake this thread"
+        self.pauses.append(timeout)
+        self.clock.advance(timeout)
+
+
+class Server:
+    """Answers attempts to connect: each of `faults` in turn, then a connection."""
+
+    def __init__(self, *faults: Fault) -> None:
+        self.faults = list(faults)
+        self.attempts = 0
+
+    def __call__(self) -> str:
+        self.attempts += 1
+        if self.faults:
+            fault = self.faults.pop(0) if len(self.faults) > 1 or self.faults[0] is not Fault.AWAY else self.faults[0]
+            raise ConnectionError(fault.name)
+        return "raw"
+
+    @staticmethod
+    def classify(error: BaseException) -> Fault:
+        return Fault[str(error)]
+
+
+def connect(gate: Gate, server: Callable[[], str], **settings: float) -> str:
+    """Connect through the gate as a held connection does."""
+    return gate.connect(server, Server.classify, Policy.from_settings(settings), DatabaseUnavailable)
+
+
+def test_backoff_grows_to_a_limit_and_is_jittered() -> None:
+    """Full jitter between half the first delay and the ceiling, which doubles up to `LONGEST_DELAY`."""
+    rng = random.Random(7)
+    for failures, ceiling in [(1, FIRST_DELAY), (3, 4 * FIRST_DELAY), (50, LONGEST_DELAY), (10**6, LONGEST_DELAY)]:
+        delays = [backoff(failures, Fault.AWAY, rng) for _ in range(200)]
+        assert FIRST_DELAY / 2 <= min(delays) < max(delays) <= ceiling
+        assert max(delays) - min(delays) > ceiling / 3
+
+
+def test_server_without_capacity_is_asked_less_often() -> None:
+    """1040 and 1129 are not hammered."""
+    rng = random.Random(7)
+    assert min(backoff(1, Fault.NO_CAPACITY, rng) for _ in range(100)) > max(
+        backoff(1, Fault.AWAY, rng) for _ in range(100)
+    )
+
+
+def test_server_that_comes_back_is_waited_for() -> None:
+    """A server that is away is tried again until it answers."""
+    gate, server = PatientGate(FakeClock()), Server(Fault.NO_CAPACITY, Fault.NO_CAPACITY, Fault.NO_CAPACITY)
+    server.faults = [Fault.NO_CAPACITY, Fault.NO_CAPACITY]
+    assert "raw" == connect(gate, server)
+    assert 3 == server.attempts
+    assert 2 == len(gate.pauses)
+
+
+def test_refusal_ends_at_once() -> None:
+    """A wrong password does not get better by waiting."""
+    gate, server = PatientGate(FakeClock()), Server(Fault.REFUSED)
+    with pytest.raises(ConnectionError, match="REFUSED"):
+        connect(gate, server)
+    assert (1, []) == (server.attempts, gate.pauses)
+
+
+def test_waiting_ends_after_give_up_after() -> None:
+    """The error says how long, how many tries and the last driver error, which is its cause."""
+    clock = FakeClock()
+    gate, server = PatientGate(clock), Server(Fault.AWAY)
+    with pytest.raises(DatabaseUnavailable) as told:
+        connect(gate, server, give_up_after=60.0)
+    assert 60.0 <= clock.now < 61.0
+    assert f"no connection to db:3306 for 60.0 s, after {server.attempts} tries" in str(told.value)
+    assert isinstance(told.value.__cause__, ConnectionError)
+    assert 10 < server.attempts < 60
+
+
+def test_caller_who_finds_the_server_down_does_not_try_himself_out_of_turn() -> None:
+    """The next probe is due for all at one time; a sweep that may try only once goes away at once."""
+    clock = FakeClock()
+    gate, server = PatientGate(clock), Server(Fault.AWAY)
+    with pytest.raises(DatabaseUnavailable):
+        connect(gate, server, give_up_after=1e-9)
+    with pytest.raises(DatabaseUnavailable, match="AWAY"):
+        connect(gate, server, give_up_after=1e-9)
+    assert 1 == server.attempts
+
+
+def test_no_more_than_max_connecting_at_once() -> None:
+    """The others wait until a place is free."""
+    gate = Gate("db:3306")
+    lock, full, go_on = threading.Lock(), threading.Semaphore(0), threading.Event()
+    under_way = [0, 0]
+
+    def slow_server() -> str:
+        with lock:
+            under_way[0] += 1
+            under_way[1] = max(under_way)
+        full.release()
+        go_on.wait(10)
+        with lock:
+            under_way[0] -= 1
+        return "raw"
+
+    threads = [
+        threading.Thread(target=connect, args=(gate, slow_server), kwargs={"max_connecting": 3}) for _ in range(9)
+    ]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        assert full.acquire(timeout=10)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert 3 == under_way[1]
+
+
+class Earliest(random.Random):
+    """Jitter at its shortest, so that waiting in real time is short."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+def test_one_probe_for_all_while_the_server_is_down() -> None:
+    """Of eight threads that wait for a server one at a time asks, and its success lets all through."""
+    gate = Gate("db:3306", rng=Earliest())
+    lock, failures_left, under_way, most_while_down = threading.Lock(), [4], [0], [0]
+
+    def server() -> str:
+        with lock:
+            under_way[0] += 1
+            down = failures_left[0] > 0
+            failures_left[0] -= 1
+            if down:
+                most_while_down[0] = max(most_while_down[0], under_way[0])
+        try:
+            if down:
+                raise ConnectionError(Fault.AWAY.name)
+            return "raw"
+        finally:
+            with lock:
+                under_way[0] -= 1
+
+    with pytest.raises(DatabaseUnavailable):
+        connect(gate, server, give_up_after=1e-9)
+    results: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(connect(gate, server, max_connecting=8))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert ["raw"] * 8 == results
+    assert 1 == most_while_down[0]
