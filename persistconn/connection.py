@@ -160,7 +160,10 @@ class PersistentConnection:
         code = cause.args[0] if cause is not None and cause.args else None
         silent = held.clock() - held.proved_at
         text = tell(loss, held.describe(), "" if sql is None else beginning(sql), silent, held.session.held)
-        return held.errors.by_loss(loss.error)(code if isinstance(code, int) and code else _SERVER_LOST, text)
+        told: ConnectionLost = held.opening.errors.of(loss.error)(
+            code if isinstance(code, int) and code else _SERVER_LOST, text
+        )
+        return told
 
     def _refuse_transaction(self) -> NoReturn:
         self._refusal = self._error(Loss.TRANSACTION, None, None)

@@ -75,15 +75,15 @@ class Bound:
             parents = (base, bound_parent) if issubclass(base, ConnectionLost) else (base, operational_error)
             setattr(self, base.__name__, type(base.__name__, parents, _namespace(base)))
 
-    def by_loss(self, base: type[ConnectionLost]) -> type[ConnectionLost]:
-        """Return the bound class of one of this module's."""
-        return getattr(self, base.__name__)  # type: ignore[no-any-return]
+    def of(self, base: type[PersistconnError]) -> Any:
+        """Return the bound class of one of this module's losses."""
+        return getattr(self, base.__name__)
 
     def like(self, error: PersistconnError) -> PersistconnError:
         """Return the same error as an instance of this tree; one that is no loss comes back as it is."""
         for base in LOSSES:
             if isinstance(error, base):
-                return getattr(self, base.__name__)(*error.args)  # type: ignore[no-any-return]
+                return self.of(base)(*error.args)  # type: ignore[no-any-return]
         return error
 
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, NamedTuple
 
 from persistconn import log
-from persistconn.drivers import Driver
 from persistconn.drivers.base import Raw
-from persistconn.errors import Bound, bind
-from persistconn.gate import Gate
+from persistconn.opening import Fresh, Opening
 from persistconn.owner import Owner
-from persistconn.policy import Condition, Policy, Reason
+from persistconn.policy import Condition, Reason
 from persistconn.session import Session
 from persistconn.snapshot import ConnectionView
 
 LIFETIME_JITTER = 0.1
-ONE_TRY = 1e-9
-"""A ``give_up_after`` that ends with the first failure: the sweep comes again."""
+"""A share of ``max_lifetime``: connections that were opened together must not be retired together."""
 
 
 class State(Enum):
@@ -44,13 +39,6 @@ _MOVES = {
 }
 
 
-class Fresh(NamedTuple):
-    """A raw connection just made, with what its session said of itself."""
-
-    raw: Raw
-    wait_timeout: float
-
-
 class Held:
     """One connection for one owner and one set of connect arguments.
 
@@ -59,27 +47,14 @@ class Held:
     between send and reply.
     """
 
-    def __init__(
-        self,
-        driver: Driver,
-        policy: Policy,
-        gate: Gate,
-        owner: Owner,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        *,
-        clock: Callable[[], float],
-        rng: random.Random,
-    ) -> None:
-        self.driver = driver
-        self.policy = policy
+    def __init__(self, opening: Opening, owner: Owner, *, clock: Callable[[], float], rng: random.Random) -> None:
+        self.opening = opening
+        self.driver = opening.driver
+        self.policy = opening.policy
+        self.address = opening.address
         self.owner = owner
-        self.args = args
-        self.kwargs = dict(kwargs)
-        self.address = driver.address(kwargs)
         self.alias: str | None = None
         self.session = Session()
-        self.errors: Bound = bind(driver.module.OperationalError)
         self.clock = clock
         self.raw: Raw = None
         self.state = State.VACANT
@@ -91,7 +66,6 @@ class Held:
         self.on_open: Callable[[], None] = lambda: None
         self.pings = 0
         self.recycles: Counter[Reason] = Counter()
-        self.gate = gate
         self._jitter = rng.random() * LIFETIME_JITTER
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
@@ -178,7 +152,7 @@ class Held:
     def open(self) -> None:
         """Make the raw connection of a vacant one that its owner has seized. Blocks and raises as the gate does."""
         try:
-            fresh = self.make(self.policy)
+            fresh = self.opening.open(self.session, self.raw)
         except BaseException:
             self.vacate()
             raise
@@ -188,36 +162,6 @@ class Held:
         if closed:
             self.driver.quit(fresh.raw)
         self.on_open()
-
-    def make(self, policy: Policy) -> Fresh:
-        """Connect and rebuild the session on it; touches nothing of this object but ``session`` (read only)."""
-        return self.gate.connect(
-            lambda: self._make_once(policy),
-            lambda error: self.driver.classify(None, error),
-            policy,
-            self.errors.DatabaseUnavailable,
-        )
-
-    def _make_once(self, policy: Policy) -> Fresh:
-        raw = self.driver.connect(self.args, self.kwargs, policy.connect_timeout)
-        try:
-            self._rebuild(raw)
-            return Fresh(raw, self.driver.wait_timeout(raw))
-        except BaseException:
-            self.driver.abandon(raw)
-            raise
-
-    def _rebuild(self, raw: Raw) -> None:
-        session, old = self.session, self.raw
-        for sql in session.statements():
-            raw.query(sql)
-        if session.charset is not None:
-            raw.set_character_set(*session.charset)
-        if session.database is not None:
-            raw.select_db(session.database)
-        if old is not None:
-            self.driver.carry_over(old, raw)
-            raw.autocommit(self.driver.autocommits(old))
 
     def _put(self, fresh: Fresh) -> None:
         self.raw, self.wait_timeout = fresh
@@ -229,7 +173,7 @@ class Held:
         Tries once; raises what the gate raises.
         """
         seen = self.exchanges
-        fresh = self.make(dataclasses.replace(self.policy, give_up_after=ONE_TRY))
+        fresh = self.opening.try_once(self.session, self.raw)
         with self._lock:
             fits = self.exchanges == seen and self._is_replaceable()
             surplus = self._replace(fresh, reason) if fits else fresh.raw

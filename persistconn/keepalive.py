@@ -105,7 +105,7 @@ class Keepalive:
 def _sweep_executor() -> Any:
     from apscheduler.executors.pool import ThreadPoolExecutor
 
-    class SweepExecutor(ThreadPoolExecutor):  # type: ignore[misc]
+    class SweepExecutor(ThreadPoolExecutor):
         """One thread, for the sweep alone."""
 
         def _do_submit_job(self, job: Any, run_times: Any) -> None:

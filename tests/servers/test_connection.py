@@ -13,7 +13,7 @@ import pytest
 import persistconn
 from persistconn.keepalive import KEEPALIVE
 from persistconn.keeper import KEEPER
-from persistconn.testing import MariaDB
+from persistconn.testing import MariaDB, eventually
 
 pytestmark = pytest.mark.server
 
@@ -55,6 +55,12 @@ def rows(server: MariaDB, arguments: dict[str, Any]) -> list[int]:
 def sessions(server: MariaDB, arguments: dict[str, Any]) -> list[int]:
     """Return the ids of the sessions on this test's database, as the server sees them."""
     return [session.id for session in server.processlist() if session.db == arguments["database"]]
+
+
+def kill(server: MariaDB, session: int) -> None:
+    """End a session and wait until it has ended: KILL is answered before that."""
+    server.kill_session(session)
+    eventually(lambda: session not in [other.id for other in server.processlist()])
 
 
 def fetch(connection: Any, sql: str) -> Any:
@@ -140,10 +146,10 @@ def test_session_killed_while_idle_is_replaced_unseen(db: Any, server: MariaDB, 
     """The look at the socket finds it before anything is sent, so a write is as safe as a read."""
     connection = db.connect(**table, autocommit=True)
     for number in range(5):
-        server.kill_session(connection.thread_id())
+        kill(server, connection.thread_id())
         fetch(connection, f"INSERT INTO t VALUES ({number})")
     assert [0, 1, 2, 3, 4] == rows(server, table)
-    assert len(sessions(server, table)) == 1
+    eventually(lambda: [connection.thread_id()] == sessions(server, table))
 
 
 def test_server_restart_is_waited_for(db: Any, table: dict[str, Any], server: MariaDB) -> None:
@@ -161,7 +167,7 @@ def test_lost_transaction_is_told_and_its_block_refused(db: Any, server: MariaDB
     """No later statement and no COMMIT of that block runs; after rollback() all is well."""
     connection = db.connect(**table)
     fetch(connection, "INSERT INTO t VALUES (1)")
-    server.kill_session(connection.thread_id())
+    kill(server, connection.thread_id())
     for attempt in range(2):
         with pytest.raises(persistconn.TransactionLost, match="refused" if attempt else "inside a transaction"):
             fetch(connection, "INSERT INTO t VALUES (2)")
@@ -232,7 +238,7 @@ def test_settings_of_the_session_survive_its_replacement(db: Any, server: MariaD
     connection.set_character_set("latin1")
     question = "SELECT @@autocommit, @@tx_isolation, @@time_zone, @@max_sort_length, DATABASE(), @@character_set_client"
     before, session = fetch(connection, question), connection.thread_id()
-    server.kill_session(session)
+    kill(server, session)
     assert before == fetch(connection, question)
     assert before[0][1:] == ("READ-COMMITTED", "+03:00", 64, "information_schema", "latin1")
     assert session != connection.thread_id()
@@ -243,7 +249,7 @@ def test_lost_lock_is_told(db: Any, server: MariaDB, table: dict[str, Any]) -> N
     """With a named lock the connection is not replaced unseen; after the error it is."""
     connection = db.connect(**table, autocommit=True)
     fetch(connection, "SELECT GET_LOCK('persistconn-test', 1)")
-    server.kill_session(connection.thread_id())
+    kill(server, connection.thread_id())
     with pytest.raises(persistconn.SessionStateLost, match="named lock"):
         fetch(connection, "INSERT INTO t VALUES (1)")
     fetch(connection, "INSERT INTO t VALUES (2)")
@@ -342,7 +348,7 @@ def test_no_secret_is_shown(db: Any, server: MariaDB, database: dict[str, Any]) 
     execute(server, database, f"CREATE OR REPLACE USER shy@'%' IDENTIFIED BY '{secret}'")
     execute(server, database, "GRANT ALL ON *.* TO shy@'%'")
     connection = db.connect(**{**database, "user": "shy", "password": secret})
-    server.kill_session(connection.thread_id())
+    kill(server, connection.thread_id())
     shown = [repr(connection), repr(connection._held), repr(persistconn.connections()), repr(db)]
     with pytest.raises(pymysql.OperationalError) as refused:
         db.connect(**{**database, "user": "shy", "password": secret + "x"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from persistconn.drivers import driver_for
 from persistconn.keepalive import Keepalive
 from persistconn.keeper import Keeper
 from persistconn.policy import Policy, Reason
-from persistconn.testing import MariaDB
-from persistconn.testing.clock import FakeClock
+from persistconn.testing import FakeClock, MariaDB, eventually
 
 pytestmark = pytest.mark.server
 
@@ -45,17 +44,6 @@ def keeper(clock: FakeClock) -> Iterator[Keeper]:
 def connect(keeper: Keeper, arguments: dict[str, Any], **settings: Any) -> Any:
     """Hold a connection for the calling thread."""
     return keeper.connect(DRIVER, Policy.from_settings(settings), (), {"autocommit": True, **arguments})
-
-
-def eventually(claim: Callable[[], bool]) -> None:
-    """Wait until something that another thread or the server does has come true."""
-    deadline = threading.Event()
-    timer = threading.Timer(PATIENCE, deadline.set)
-    timer.start()
-    while not claim():
-        if deadline.wait(0.01):
-            raise AssertionError(f"it did not come true within {PATIENCE:g} s")
-    timer.cancel()
 
 
 def sessions(server: MariaDB, arguments: dict[str, Any]) -> list[int]:

@@ -12,7 +12,7 @@ from persistconn.drivers import Fault
 from persistconn.errors import DatabaseUnavailable
 from persistconn.gate import FIRST_DELAY, LONGEST_DELAY, Gate, backoff
 from persistconn.policy import Policy
-from persistconn.testing.clock import FakeClock
+from persistconn.testing import FakeClock
 
 
 class PatientGate(Gate):
