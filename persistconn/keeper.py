@@ -15,6 +15,7 @@ from persistconn.connection import PersistentConnection
 from persistconn.drivers import Driver
 from persistconn.gate import Gate
 from persistconn.held import Held, State
+from persistconn.opening import Opening
 from persistconn.owner import Owner, current_owner
 from persistconn.policy import Policy, Reason
 from persistconn.snapshot import ConnectionView
@@ -78,9 +79,8 @@ class Keeper:
             closing = self._closing
         if closing:
             raise driver.module.InterfaceError(0, f"no new connection to {address}: persistconn is shutting down")
-        return Held(
-            driver, policy, self._gate_to(address), current_owner(), args, kwargs, clock=self.clock, rng=self._rng
-        )
+        opening = Opening(driver, policy, self._gate_to(address), args, kwargs)
+        return Held(opening, current_owner(), clock=self.clock, rng=self._rng)
 
     def _gate_to(self, address: str) -> Gate:
         with self._lock:
@@ -148,7 +148,7 @@ class Keeper:
     def retire_database(self, arguments: Mapping[str, Any]) -> None:
         """Really close each connection, of any thread, to the same server, user and database, before that is dropped."""
         for held in self._all():
-            if _target(held.kwargs) == _target(arguments):
+            if _target(held.opening.kwargs) == _target(arguments):
                 held.close(Reason.RETIRED)
         self._forget_closed()
 
@@ -181,7 +181,7 @@ class Keeper:
             "cancelled the statement of %s: it still ran at shutdown", held.describe(), extra={"action": "cancel"}
         )
         try:
-            raw = held.driver.connect(held.args, held.kwargs, min(held.policy.connect_timeout, 2.0))
+            raw = held.driver.connect(held.opening.args, held.opening.kwargs, min(held.policy.connect_timeout, 2.0))
             raw.query(f"KILL QUERY {held.driver.session_id(held.raw)}")
             held.driver.quit(raw)
         except Exception as error:
@@ -195,7 +195,7 @@ class Keeper:
         self._renewals = Renewals()
         for held in self._held:
             held.forget_after_fork()
-            held.gate = self._gate_to(held.address)
+            held.opening.gate = self._gate_to(held.address)
         own = current_owner()
         self._held = [held for held in self._held if held.owner is own]
 

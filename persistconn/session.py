@@ -7,7 +7,7 @@ first word tells which statements change the session; all others cost one dictio
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from persistconn.statement import SQL, first_word
 
@@ -63,11 +63,10 @@ class Session:
         note(self, text)
         return note is Session._note_set and "wait_timeout" in text.lower()
 
-    def statements(self) -> Iterator[str]:
-        """Yield the statements that make a new session like this one, in the order in which they were given."""
-        yield from self._settings.values()
-        if self._next_transaction is not None:
-            yield self._next_transaction
+    def statements(self) -> list[str]:
+        """Return the statements that make a new session like this one, in the order in which they were given. Any thread."""
+        once = self._next_transaction
+        return [*self._settings.values(), *([once] if once is not None else [])]
 
     def forget_state(self) -> None:
         """Forget what cannot be rebuilt, because the session that held it is gone."""

@@ -45,11 +45,18 @@ class Sweep:
         for driver in {held.driver for held in reserved}:
             mine = {id(held.raw): held for held in reserved if held.driver is driver}
             timeout = max(held.policy.ping_timeout for held in mine.values())
-            for raw, alive in driver.ping([held.raw for held in mine.values()], timeout):
-                held = mine[id(raw)]
-                held.unreserve(alive)
-                if not alive:
-                    self._renewals.add(held, None)
+            try:
+                for raw, alive in driver.ping([held.raw for held in mine.values()], timeout):
+                    self._give_back(mine.pop(id(raw)), alive)
+            finally:
+                # Whatever went wrong, no owner may wait for ever.
+                for held in mine.values():
+                    self._give_back(held, alive=False)
+
+    def _give_back(self, held: Held, alive: bool) -> None:
+        held.unreserve(alive)
+        if not alive:
+            self._renewals.add(held, None)
 
 
 class Renewals:
