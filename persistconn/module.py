@@ -7,8 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from persistconn.connection import PersistentConnection
-from persistconn.drivers import driver_for
-from persistconn.errors import ConfigError
+from persistconn.drivers import Driver, driver_for
 from persistconn.keeper import KEEPER
 from persistconn.policy import Policy
 
@@ -16,11 +15,11 @@ from persistconn.policy import Policy
 class ManagedModule(ModuleType):
     """A driver module in whose place it can stand: everything but ``connect`` is the driver's own."""
 
-    def __init__(self, module: ModuleType, policy: Policy) -> None:
+    def __init__(self, module: ModuleType, driver: Driver, policy: Policy) -> None:
         super().__init__(module.__name__, module.__doc__)
         self.policy = policy
         self.managed = module
-        self._driver = driver_for(module)
+        self._driver = driver
 
     def __repr__(self) -> str:
         return f"<module {self.__name__!r} managed by persistconn>"
@@ -51,12 +50,8 @@ def manage(module: ModuleType, **settings: Any) -> ManagedModule:
     """
     policy = Policy.from_settings(settings)
     inner = module.managed if isinstance(module, ManagedModule) else module
-    try:
-        known = _managed.get((inner, policy))
-    except TypeError:
-        raise ConfigError(f"manage() takes a PEP 249 module such as pymysql, not {module!r}") from None
-    if known is not None:
-        return known
-    made = ManagedModule(inner, policy)
+    driver = driver_for(inner)
     with _lock:
-        return _managed.setdefault((inner, policy), made)
+        if (inner, policy) not in _managed:
+            _managed[inner, policy] = ManagedModule(inner, driver, policy)
+        return _managed[inner, policy]

@@ -13,13 +13,12 @@ _PEP_249 = ("apilevel", "threadsafety", "paramstyle", "connect", "Error", "Opera
 
 
 def driver_for(module: ModuleType) -> Driver:
-    """Return the driver for a PEP 249 module; :class:`ConfigError` for anything else. Imports nothing new."""
+    """Return the driver for a PEP 249 module; :class:`ConfigError` for anything else."""
     missing = [name for name in _PEP_249 if not hasattr(module, name)]
-    if missing:
-        raise ConfigError(
-            f"manage() takes a PEP 249 module such as pymysql, not {module!r}: it has no {', '.join(missing)}"
-        )
-    name = getattr(module, "__name__", "")
+    if missing or not isinstance(module, ModuleType):
+        lacks = f": it has no {', '.join(missing)}" if missing else ""
+        raise ConfigError(f"manage() takes a PEP 249 module such as pymysql, not {module!r}{lacks}")
+    name = module.__name__
     if name != "pymysql":
         raise ConfigError(f"manage() has no driver for the module {name!r}; it has one for: pymysql")
     from persistconn.drivers.pymysql import PyMySQL
