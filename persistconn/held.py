@@ -63,7 +63,7 @@ class Held:
         self.connected_at = self.used_at = self.proved_at = clock()
         self.interrupted = False
         """The process forked inside a transaction, which stays the parent's: the owner in the child must be told."""
-        self.on_open: Callable[[], None] = lambda: None
+        self.on_open: Callable[[Held], None] = lambda held: None
         self.pings = 0
         self.recycles: Counter[Reason] = Counter()
         self._jitter = rng.random() * LIFETIME_JITTER
@@ -161,7 +161,7 @@ class Held:
             closed = self.state is State.CLOSED
         if closed:
             self.driver.quit(fresh.raw)
-        self.on_open()
+        self.on_open(self)
 
     def _put(self, fresh: Fresh) -> None:
         self.raw, self.wait_timeout = fresh
@@ -204,6 +204,8 @@ class Held:
     def discard(self, reason: Reason, *, orderly: bool = False) -> None:
         """Give the raw connection up; the next use, or the sweep, makes a new one. For the owner."""
         with self._lock:
+            while self.state is State.RESERVED:
+                self._freed.wait()
             if self.state in (State.VACANT, State.CLOSED):
                 return
             self._vacate(reason)
@@ -249,6 +251,12 @@ class Held:
         self.state = State.VACANT
         self.recycles[Reason.FORKED] += 1
         self.driver.abandon(self.raw)
+
+    @property
+    def period(self) -> float:
+        """How often (seconds) the sweep has something to do for it."""
+        policy, limit = self.policy, self.wait_timeout
+        return min(policy.ping_every_under(limit), policy.keepalive_under(limit))
 
     # --- views -----------------------------------------------------------------------------------------------------
 

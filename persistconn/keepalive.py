@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from datetime import timezone
@@ -33,20 +34,20 @@ class Keepalive:
         Its job lives in a memory store and on an executor that are added to it, so neither the user's jobs nor the
         database that is being watched can hold it up. Stopping the scheduler stops the sweep.
         """
+        self.stop()
+        scheduler.add_jobstore("memory", alias=_NAME)
+        scheduler.add_executor(_sweep_executor(), alias=_NAME)
         with self._lock:
-            self.stop()
-            scheduler.add_jobstore("memory", alias=_NAME)
-            scheduler.add_executor(_sweep_executor(), alias=_NAME)
-            self._scheduler = scheduler
-            self._schedule()
+            self._scheduler, self._is_own = scheduler, False
+            self._schedule(self._keeper.pace())
 
-    def ensure_running(self) -> None:
-        """Start the job if it does not run yet, and fit its interval to the connections there are. Cheap; any thread."""
+    def ensure_running(self, pace: float) -> None:
+        """Start the job if it does not run yet, or make it faster (``pace``: seconds between two sweeps). Any thread."""
         with self._lock:
             if self._scheduler is None:
-                self._start()
-            elif self._keeper.pace() != self._pace:
-                self._schedule()
+                self._start(pace)
+            elif pace < self._pace:
+                self._schedule(pace)
 
     def stop(self) -> None:
         """Stop the sweep; waits for one under way (``ping_timeout``). The user's scheduler goes on without it."""
@@ -57,14 +58,19 @@ class Keepalive:
         if self._is_own:
             scheduler.shutdown(wait=threading.current_thread() is not getattr(scheduler, "_thread", None))
         else:
-            scheduler.remove_job(_JOB, jobstore=_NAME)
+            # A KeyError: the user has shut his scheduler down before us.
+            with contextlib.suppress(KeyError):
+                scheduler.remove_job(_JOB, jobstore=_NAME)
+            with contextlib.suppress(KeyError):
+                scheduler.remove_jobstore(_NAME)
+                scheduler.remove_executor(_NAME)
 
     def after_fork_in_child(self) -> None:
         """Forget the scheduler, whose thread is the parent's; the child's first connection starts another."""
         self._lock = threading.RLock()
         self._scheduler = None
 
-    def _start(self) -> None:
+    def _start(self, pace: float) -> None:
         from apscheduler.schedulers.background import BackgroundScheduler
 
         scheduler = BackgroundScheduler(
@@ -74,15 +80,15 @@ class Keepalive:
             executors={_NAME: _sweep_executor()},
         )
         self._scheduler, self._is_own = scheduler, True
-        self._schedule()
+        self._schedule(pace)
         scheduler.start()
 
-    def _schedule(self) -> None:
-        self._pace = self._keeper.pace()
+    def _schedule(self, pace: float) -> None:
+        self._pace = pace
         self._scheduler.add_job(
             self._sweep,
             "interval",
-            seconds=self._pace,
+            seconds=pace,
             id=_JOB,
             name="the keepalive of persistconn",
             jobstore=_NAME,
@@ -96,10 +102,17 @@ class Keepalive:
     def _sweep(self) -> None:
         try:
             self._keeper.sweep()
-            self.ensure_running()
+            self._fit_pace()
         except Exception:
             # The next one may go well, and a keepalive that has stopped would be noticed hours later.
             log.exception("the sweep failed", extra={"action": "sweep"})
+
+    def _fit_pace(self) -> None:
+        pace = self._keeper.pace()
+        with self._lock:
+            # Stopped in the meantime, it must not start again.
+            if self._scheduler is not None and pace != self._pace:
+                self._schedule(pace)
 
 
 def _sweep_executor() -> Any:

@@ -43,8 +43,8 @@ class Keeper:
         self._local = threading.local()
         self._boundary_hooks: list[Callable[[], None]] = []
         self._renewals = Renewals()
-        self.on_connection: Callable[[], None] = lambda: None
-        """Called after each new held connection: the keepalive starts, or quickens its pace."""
+        self.on_connection: Callable[[float], None] = lambda pace: None
+        """Called after each connect with the pace that it needs: the keepalive starts, or goes faster."""
 
     # --- for the owners --------------------------------------------------------------------------------------------
 
@@ -61,10 +61,13 @@ class Keeper:
         held.release()
         connection = PersistentConnection(held)
         self._register(held)
-        held.on_open = self.on_connection
+        held.on_open = self._tell_keepalive
         self._mine().append(((driver.name, policy, _frozen(args), _frozen(dict(kwargs))), connection))
-        self.on_connection()
+        self._tell_keepalive(held)
         return connection
+
+    def _tell_keepalive(self, held: Held) -> None:
+        self.on_connection(_pace(held.period))
 
     def _mine(self) -> list[tuple[tuple[Any, ...], PersistentConnection]]:
         try:
@@ -120,11 +123,7 @@ class Keeper:
 
     def pace(self) -> float:
         """Return the seconds between two sweeps that the most demanding connection needs."""
-        periods = [
-            min(held.policy.ping_every_under(held.wait_timeout), held.policy.keepalive_under(held.wait_timeout))
-            for held in self._all()
-        ]
-        return min(max(min(periods, default=math.inf) / SWEEPS_PER_PERIOD, SHORTEST_PACE), LONGEST_PACE)
+        return _pace(min((held.period for held in self._all()), default=math.inf))
 
     def sweep(self) -> None:
         """Make one maintenance pass: ping, recycle, replace and reap. Blocks for ``ping_timeout`` at most, and logs."""
@@ -206,6 +205,10 @@ class Keeper:
     def _forget_closed(self) -> None:
         with self._lock:
             self._held = [held for held in self._held if held.state is not State.CLOSED]
+
+
+def _pace(period: float) -> float:
+    return min(max(period / SWEEPS_PER_PERIOD, SHORTEST_PACE), LONGEST_PACE)
 
 
 def _frozen(value: Any) -> Any:

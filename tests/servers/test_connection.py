@@ -21,7 +21,7 @@ pytestmark = pytest.mark.server
 @pytest.fixture(autouse=True)
 def _no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """These tests are about the owner's side alone: no sweep replaces anything behind it."""
-    monkeypatch.setattr(KEEPER, "on_connection", lambda: None)
+    monkeypatch.setattr(KEEPER, "on_connection", lambda pace: None)
     KEEPALIVE.stop()
     yield
     persistconn.shutdown()

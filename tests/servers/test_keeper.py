@@ -372,5 +372,7 @@ def test_sweep_runs_on_the_user_s_scheduler(keeper: Keeper, clock: FakeClock, da
         keepalive.stop()
         assert scheduler.running
         assert [] == scheduler.get_jobs()
+        keepalive.use_scheduler(scheduler)
     finally:
         scheduler.shutdown()
+    keepalive.stop()
