@@ -180,9 +180,7 @@ class Keeper:
             "cancelled the statement of %s: it still ran at shutdown", held.describe(), extra={"action": "cancel"}
         )
         try:
-            raw = held.driver.connect(held.opening.args, held.opening.kwargs, min(held.policy.connect_timeout, 2.0))
-            raw.query(f"KILL QUERY {held.driver.session_id(held.raw)}")
-            held.driver.quit(raw)
+            held.opening.cancel(held.raw)
         except Exception as error:
             log.warning("could not cancel it: %s", error, extra={"action": "cancel"})
         held.wait_until_free(1.0)

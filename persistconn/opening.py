@@ -13,6 +13,9 @@ from persistconn.gate import Gate
 from persistconn.policy import Policy
 from persistconn.session import Session
 
+_CANCEL_TIMEOUT = 2.0
+_PASSWORDS = ("password", "passwd")
+
 
 class Fresh(NamedTuple):
     """A raw connection just made, with what its session said of itself."""
@@ -43,6 +46,12 @@ class Opening:
         """Do the same, but give up at the first failure: the sweep comes again."""
         return self._open(session, old, dataclasses.replace(self.policy, give_up_after=1e-9))
 
+    def cancel(self, raw: Raw) -> None:
+        """Cancel the statement that runs on a raw connection (``KILL QUERY``), from a connection made for that."""
+        messenger = self.driver.connect(self.args, self._arguments(), min(self.policy.connect_timeout, _CANCEL_TIMEOUT))
+        messenger.query(f"KILL QUERY {self.driver.session_id(raw)}")
+        self.driver.quit(messenger)
+
     def _open(self, session: Session, old: Raw | None, policy: Policy) -> Fresh:
         return self.gate.connect(
             lambda: self._connect(session, old),
@@ -52,13 +61,19 @@ class Opening:
         )
 
     def _connect(self, session: Session, old: Raw | None) -> Fresh:
-        raw = self.driver.connect(self.args, self.kwargs, self.policy.connect_timeout)
+        raw = self.driver.connect(self.args, self._arguments(), self.policy.connect_timeout)
         try:
             self._rebuild(raw, session, old)
             return Fresh(raw, self.driver.wait_timeout(raw))
         except BaseException:
             self.driver.abandon(raw)
             raise
+
+    def _arguments(self) -> dict[str, Any]:
+        # A password that is rotated, or a token that lasts for minutes, is asked for at each connect.
+        return {
+            name: value() if name in _PASSWORDS and callable(value) else value for name, value in self.kwargs.items()
+        }
 
     def _rebuild(self, raw: Raw, session: Session, old: Raw | None) -> None:
         for sql in session.statements():

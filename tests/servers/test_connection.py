@@ -365,6 +365,22 @@ def test_wrong_password_is_told_at_once(db: Any, server: MariaDB, database: dict
     assert [] == persistconn.connections()
 
 
+def test_password_may_be_a_callable_asked_at_each_connect(db: Any, server: MariaDB, database: dict[str, Any]) -> None:
+    """For passwords that are rotated and tokens that expire."""
+    asked: list[str] = []
+
+    def password() -> str:
+        asked.append("asked")
+        return str(database["password"])
+
+    arguments = {**database, "password": password, "autocommit": True}
+    connection = db.connect(**arguments)
+    assert connection is db.connect(**arguments)
+    kill(server, connection.thread_id())
+    fetch(connection, "SELECT 1")
+    assert ["asked", "asked"] == asked
+
+
 def test_retired_connection_is_gone(db: Any, server: MariaDB, database: dict[str, Any]) -> None:
     """Its session ends in order; connect() gives a new one, and the old object says why it does not work."""
     connection = db.connect(**database)
