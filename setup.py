@@ -40,7 +40,7 @@ setup(
         "PyMySQL>=1.2",
         "APScheduler>=3.10,<4",  # 4 is another library under the same name
         "Django>=4.2",
-        "cronsim>=2.5",
+        "cronsim>=2.7",
     ],
     extras_require={
         "demo": ["rich>=13"],

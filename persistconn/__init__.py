@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from persistconn.connection import PersistentConnection
@@ -23,8 +24,8 @@ from persistconn.policy import Policy
 from persistconn.snapshot import ConnectionView
 
 if TYPE_CHECKING:
-    from persistconn.cron import cron as cron
-    from persistconn.install import install as install
+    from persistconn.cronjobs import cron
+    from persistconn.install import install
 
 __version__ = "0.1.0"
 
@@ -49,8 +50,15 @@ __all__ = [
     "use_scheduler",
 ]
 
-# Loaded when first used: they bring cronsim and Django with them.
-_LAZY = {"cron": "persistconn.cron", "install": "persistconn.install"}
+# Loaded when they are first used: they bring cronsim and Django with them.
+_LAZY = {"cron": "persistconn.cronjobs", "install": "persistconn.install"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'persistconn' has no attribute {name!r}")
+    globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
+    return globals()[name]
 
 
 def connections() -> list[ConnectionView]:
@@ -58,25 +66,14 @@ def connections() -> list[ConnectionView]:
     return KEEPER.snapshots()
 
 
-def shutdown(timeout: float = 5.0) -> None:
+def shutdown(timeout: float = 5.0, *, final: bool = False) -> None:
     """Stop the keepalive and close every connection in order, so that the server logs no aborted one.
 
-    Waits up to ``timeout`` seconds for statements under way, then cancels them. Idempotent; runs by itself when the
-    interpreter ends.
+    Waits up to ``timeout`` seconds for statements under way, then cancels them; no further statement begins. Idempotent;
+    runs by itself when the interpreter ends. A later ``connect()`` starts anew, unless this was ``final``.
     """
     KEEPALIVE.stop()
-    KEEPER.shutdown(timeout)
+    KEEPER.shutdown(timeout, final=final)
 
 
 atexit.register(shutdown)
-
-
-def __getattr__(name: str) -> Any:
-    # The function hides the submodule of its name, also after that was imported.
-    if name in _LAZY:
-        import importlib
-
-        value = getattr(importlib.import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'persistconn' has no attribute {name!r}")

@@ -208,6 +208,8 @@ class PersistentConnection:
         """Roll back; no round trip if nothing is open. After a lost transaction, this ends the refusal."""
         held = self._held
         self._refusal = None
+        if held.is_closing:
+            return  # The server rolls back what the goodbye finds open.
         if (held.state is State.IDLE and not held.driver.in_transaction(held.raw)) or held.state is State.VACANT:
             held.interrupted = False
             return
@@ -295,7 +297,7 @@ class PersistentConnection:
         left: list[str] = []
         if get_ident() != held.owner.ident:
             self._refuse_stranger()
-        if held.state is State.CLOSED:
+        if held.is_closing:
             return left
         if held.state is State.IDLE and held.driver.has_unread(held.raw):
             # Reading the rest could take for ever.

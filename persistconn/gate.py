@@ -20,18 +20,18 @@ from persistconn.policy import Policy
 
 T = TypeVar("T")
 
-FIRST_DELAY = 0.1
-LONGEST_DELAY = 5.0
-# A server without a free place is not helped by questions, and cut handshakes count towards max_connect_errors.
-FIRST_DELAY_NO_CAPACITY = 1.0
+# The first and the longest delay, in seconds. One thread of the process asks for all, so a server that is back is noticed
+# soon without being hammered. One without a free place is not helped by questions, and handshakes that are cut count
+# towards its max_connect_errors.
+DELAYS = {Fault.AWAY: (0.1, 1.0), Fault.NO_CAPACITY: (1.0, 10.0)}
 
 
 def backoff(failures: int, fault: Fault, rng: random.Random) -> float:
     """Return the seconds to wait after so many failures in a row: exponential, with full jitter."""
-    first = FIRST_DELAY_NO_CAPACITY if fault is Fault.NO_CAPACITY else FIRST_DELAY
+    first, longest = DELAYS[fault]
     # The exponent is bounded so that a week of failures does not overflow a float.
-    ceiling = min(LONGEST_DELAY, first * 2.0 ** min(failures - 1, 16))
-    return first / 2 + rng.random() * max(ceiling - first / 2, 0.0)
+    ceiling = min(longest, first * 2.0 ** min(failures - 1, 16))
+    return first / 2 + rng.random() * (ceiling - first / 2)
 
 
 class Gate:
@@ -101,7 +101,7 @@ class Gate:
     def _leave(self, fault: Fault, error: BaseException | None) -> None:
         with self._changed:
             self._under_way -= 1
-            if fault in (Fault.AWAY, Fault.NO_CAPACITY):
+            if fault in DELAYS:
                 self._failures += 1
                 self._last_error = error
                 self._not_before = self._clock() + backoff(self._failures, fault, self._rng)

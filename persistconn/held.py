@@ -57,10 +57,14 @@ class Held:
         self.session = Session()
         self.clock = clock
         self.raw: Raw = None
+        """The raw connection, or the last one there was."""
+        self.has_raw = False
         self.state = State.VACANT
         self.exchanges = 0
         self.wait_timeout: float | None = None
         self.connected_at = self.used_at = self.proved_at = clock()
+        self.is_draining = False
+        """A shutdown has begun: the statement under way may end, and no other begins."""
         self.interrupted = False
         """The process forked inside a transaction, which stays the parent's: the owner in the child must be told."""
         self.on_open: Callable[[Held], None] = lambda held: None
@@ -86,11 +90,18 @@ class Held:
             raise AssertionError(f"{self.describe()}: no way from {self.state.value} to {to.value}")
         self.state = to
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether no further statement may begin."""
+        return self.is_draining or self.state is State.CLOSED
+
     def seize(self) -> State:
         """Take the wire for the owner and return the state that it was in; waits while the sweep pings (``ping_timeout``)."""
         with self._lock:
             while self.state is State.RESERVED:
                 self._freed.wait()
+            if self.is_draining:
+                return State.CLOSED
             before = self.state
             if before is State.IDLE or before is State.VACANT:
                 self.exchanges += 1
@@ -165,6 +176,7 @@ class Held:
 
     def _put(self, fresh: Fresh) -> None:
         self.raw, self.wait_timeout = fresh
+        self.has_raw = True
         self.connected_at = self.proved_at = self.clock()
 
     def renew(self, reason: Reason | None) -> bool:
@@ -221,6 +233,7 @@ class Held:
 
     def _vacate(self, reason: Reason) -> None:
         self.recycles[reason] += 1
+        self.has_raw = False
         self._move(State.VACANT)
         self._freed.notify_all()
 
@@ -233,10 +246,10 @@ class Held:
         with self._lock:
             if self.state is State.CLOSED:
                 return
-            vacant = self.state is State.VACANT
+            had_raw, self.has_raw = self.has_raw, False
             self._move(State.CLOSED)
             self._freed.notify_all()
-        if not vacant and self.raw is not None:
+        if had_raw:
             (self.driver.quit if orderly else self.driver.abandon)(self.raw)
         log.debug("closed %s: %s", self.describe(), reason.value, extra={"action": "close"})
 
@@ -249,6 +262,7 @@ class Held:
             return
         self.interrupted = self.state is State.BUSY or self.driver.in_transaction(self.raw)
         self.state = State.VACANT
+        self.has_raw = False
         self.recycles[Reason.FORKED] += 1
         self.driver.abandon(self.raw)
 
@@ -281,7 +295,7 @@ class Held:
     def view(self) -> ConnectionView:
         """Return a frozen view for people and for metrics."""
         now, raw = self.clock(), self.raw
-        present = raw is not None and self.state not in (State.VACANT, State.CLOSED)
+        present = self.has_raw
         return ConnectionView(
             owner=self.owner.name,
             owner_alive=self.owner.is_alive,

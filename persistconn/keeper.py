@@ -151,11 +151,11 @@ class Keeper:
                 held.close(Reason.RETIRED)
         self._forget_closed()
 
-    def shutdown(self, timeout: float = 5.0) -> None:
-        """Close everything in order: no new connections, wait for statements, COM_QUIT on each.
+    def shutdown(self, timeout: float = 5.0, *, final: bool = False) -> None:
+        """Close everything in order: no new connections or statements, wait for those under way, COM_QUIT on each.
 
         A statement that still runs after ``timeout`` seconds is cancelled (``KILL QUERY``) and its connection closed.
-        Idempotent; a later ``connect()`` starts anew.
+        Idempotent; a later ``connect()`` starts anew, unless this was ``final``: the process ends.
         """
         with self._lock:
             self._closing = True
@@ -163,6 +163,8 @@ class Keeper:
             self._renewals.drain()
             deadline = self.clock() + timeout
             everything = self._all()
+            for held in everything:
+                held.is_draining = True
             for held in everything:
                 if held.state is not State.BUSY:
                     held.close(Reason.SHUTDOWN)
@@ -173,7 +175,7 @@ class Keeper:
             self._forget_closed()
         finally:
             with self._lock:
-                self._closing = False
+                self._closing = final
 
     def _cancel(self, held: Held) -> None:
         log.warning(

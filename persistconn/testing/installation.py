@@ -54,10 +54,22 @@ def create_data_directory(binary: str, data: Path, options: list[str], user: str
     package, takes seconds for help tables that no test reads, and creates accounts that we would have to remove.
     """
     data.mkdir()
+    # Another server that starts in the same temporary directory would delete this one's temporary tables.
+    temporary = data.parent / "tmp"
+    temporary.mkdir(exist_ok=True)
     script = "\n".join(_statements(binary, user, password))
     # Nothing is lost if this run is cut off, for the directory is thrown away then: no flushing, no double writing.
     hurry = ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--skip-log-bin"]
-    command = [binary, "--no-defaults", "--bootstrap", f"--datadir={data}", *user_option(), *options, *hurry]
+    command = [
+        binary,
+        "--no-defaults",
+        "--bootstrap",
+        f"--datadir={data}",
+        f"--tmpdir={temporary}",
+        *user_option(),
+        *options,
+        *hurry,
+    ]
     try:
         done = subprocess.run(
             command,

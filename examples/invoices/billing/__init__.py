@@ -1,0 +1,1 @@
+"""Customers, their invoices, and the jobs that create, settle and report them."""

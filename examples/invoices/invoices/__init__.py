@@ -1,0 +1,1 @@
+"""A small company that sends invoices: the project around the app ``billing``."""

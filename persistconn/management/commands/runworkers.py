@@ -1,0 +1,30 @@
+"""``manage.py runworkers``: the cron jobs of the installed apps, on threads that keep their connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.checks import Tags
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from workers import cli
+
+
+class Command(BaseCommand):
+    """The service, in a Django project."""
+
+    help = "Runs the jobs in each installed app's jobs.py (or in MODULE...) at their times, until SIGTERM or SIGINT."
+    # What a service without HTTP depends on; the rest would import the whole URLconf, and views with it.
+    requires_system_checks = (Tags.models, Tags.database)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        cli.add_run_options(parser)
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Run until a signal; a second one ends the process at once, with the status of ``python -m workers run``."""
+        cli.set_up_logging(options["log_level"])
+        try:
+            cli.run(options["modules"], options["threads"], options["grace"])
+        except Exception as error:
+            complaint = cli.complaint_of(error)
+            raise CommandError(str(complaint), returncode=complaint.status) from error

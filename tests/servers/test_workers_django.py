@@ -1,0 +1,180 @@
+"""The service in a Django project: jobs are found, threads are warmed, and a connection that cannot be is one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+from persistconn.testing import MariaDB, eventually
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+PATIENCE = 30  # seconds until a test gives up on a process
+SETTINGS = """
+import json, os
+
+arguments = json.loads(os.environ["TEST_DATABASE"])
+SECRET_KEY = "of a test"
+INSTALLED_APPS = ["persistconn", "billing"]
+USE_TZ = True
+DATABASES = {
+    "default": {
+        "ENGINE": "persistconn.backends.mysql",
+        "NAME": arguments["database"],
+        "USER": arguments["user"],
+        "PASSWORD": arguments["password"],
+        "HOST": arguments["host"],
+        "PORT": arguments["port"],
+        "OPTIONS": {"persistconn": {"give_up_after": 1, "connect_timeout": 1}},
+    }
+}
+LOGGING = {"version": 1}  # disables the loggers that exist before it, ours among them
+"""
+JOBS = """
+from django.db import connection
+from persistconn.cronjobs import cron
+
+@cron("* * * * * *")
+def settle():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CONNECTION_ID()")
+        print("settled", flush=True)
+"""
+COMMANDS = {
+    "run": ["-m", "workers", "run", "--threads", "3"],
+    "runworkers": ["-m", "django", "runworkers", "--threads", "3"],
+}
+
+
+@pytest.fixture
+def environment(tmp_path: Path, database: dict[str, Any]) -> dict[str, str]:
+    """A Django project with one app, whose jobs.py has a job for each second."""
+    (tmp_path / "project_settings.py").write_text(SETTINGS)
+    (tmp_path / "billing").mkdir()
+    (tmp_path / "billing" / "__init__.py").touch()
+    (tmp_path / "billing" / "jobs.py").write_text(JOBS)
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *(path for path in sys.path if path)]),
+        "DJANGO_SETTINGS_MODULE": "project_settings",
+        "TEST_DATABASE": json.dumps(database),
+    }
+
+
+@pytest.fixture
+def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(command: str) -> subprocess.Popen[str]:
+        with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+            argv = [sys.executable, *COMMANDS[command]]
+            started.append(subprocess.Popen(argv, cwd=tmp_path, env=environment, stdout=out, stderr=err, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def aborted(server: MariaDB, database: dict[str, Any]) -> list[str]:
+    return [line for line in server.aborted_in_log() if database["database"] in line]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_jobs_of_the_installed_apps_run_on_warm_threads_until_sigterm(
+    command: str, start: Any, tmp_path: Path, server: MariaDB, database: dict[str, Any]
+) -> None:
+    """Every thread has its session from the start; the end has status 0, and the server has no complaint."""
+    process = start(command)
+    eventually(lambda: "settled" in (tmp_path / "out").read_text(), PATIENCE)
+    eventually(lambda: sum(session.db == database["database"] for session in server.processlist()) == 3, PATIENCE)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    log = (tmp_path / "err").read_text()
+    assert "run billing.jobs.settle scheduled" in log
+    assert "rolled back" not in log
+    assert aborted(server, database) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("wrong", "status", "advice"),
+    [
+        ({"password": "s3cret"}, 2, "check user and password"),
+        ({"database": "nowhere"}, 2, "check"),
+        ({"port": 1}, 1, "is the server up"),
+    ],
+    ids=["password", "database", "server"],
+)
+def test_a_connection_that_cannot_be_ends_it_with_one_clear_message(
+    wrong: dict[str, Any],
+    status: int,
+    advice: str,
+    command: str,
+    start: Any,
+    tmp_path: Path,
+    environment: dict[str, str],
+    database: dict[str, Any],
+) -> None:
+    """At the start, on one thread; no traceback, no password, and nothing on the seven other threads."""
+    environment["TEST_DATABASE"] = json.dumps({**database, **wrong})
+    assert start(command).wait(PATIENCE) == status
+    log = (tmp_path / "err").read_text()
+    complaints = [line for line in log.splitlines() if advice in line]
+    assert len(complaints) == 1, log
+    assert "Traceback" not in log
+    assert "s3cret" not in log
+
+
+def test_a_server_without_a_free_session_is_told_with_what_to_do(
+    start: Any, tmp_path: Path, environment: dict[str, str], server: MariaDB
+) -> None:
+    """After give_up_after, with the setting to raise."""
+    with MariaDB(max_connections=10) as full:
+        held = [pymysql.connect(**full.connect_args()) for _ in range(10)]
+        environment["TEST_DATABASE"] = json.dumps(full.connect_args())
+        assert start("run").wait(PATIENCE) == 1
+        for connection in held:
+            connection.close()
+    assert "raise its max_connections" in (tmp_path / "err").read_text().splitlines()[-1]
+
+
+def test_a_server_that_comes_back_in_time_is_waited_for(
+    start: Any, tmp_path: Path, environment: dict[str, str], server: MariaDB
+) -> None:
+    """A service that starts before its database does not give up at once."""
+    settings = tmp_path / "project_settings.py"
+    settings.write_text(SETTINGS.replace('"give_up_after": 1', '"give_up_after": 60'))
+    with MariaDB() as late:
+        environment["TEST_DATABASE"] = json.dumps(late.connect_args())
+        late.stop()
+        process = start("run")
+        eventually(lambda: "waiting for it" in (tmp_path / "err").read_text(), PATIENCE)
+        late.start()
+        eventually(lambda: "settled" in (tmp_path / "out").read_text(), PATIENCE)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert late.aborted_in_log() == []
+
+
+def test_a_signal_while_it_waits_for_the_server_ends_it(
+    start: Any, tmp_path: Path, environment: dict[str, str], database: dict[str, Any]
+) -> None:
+    """Whoever stops it must not have to wait for give_up_after."""
+    settings = tmp_path / "project_settings.py"
+    settings.write_text(SETTINGS.replace('"give_up_after": 1', '"give_up_after": 3600'))
+    environment["TEST_DATABASE"] = json.dumps({**database, "port": 1})
+    process = start("run")
+    eventually(lambda: "waiting for it" in (tmp_path / "err").read_text(), PATIENCE)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0

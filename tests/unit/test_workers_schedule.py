@@ -1,0 +1,96 @@
+"""The edge to APScheduler: triggers, and fires handed over. Driven by hand, without a thread."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from persistconn.cronjobs import CronJob
+from workers.schedule import LONGEST_LOOK_AWAY, CronTrigger, scheduler_for
+
+UTC = timezone.utc
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+VIENNA = ZoneInfo("Europe/Vienna")
+
+
+def settle() -> None:
+    """Stands for a job."""
+
+
+def look(scheduler: BackgroundScheduler) -> float:
+    """Let the scheduler look once, as its thread would; returns the seconds until it wants to look again."""
+    seconds: float = scheduler._process_jobs()
+    return seconds
+
+
+@pytest.fixture
+def fires() -> list[tuple[str, list[datetime]]]:
+    return []
+
+
+@pytest.fixture
+def scheduler(fires: list[Any]) -> Any:
+    """A scheduler of one job that has no thread of its own."""
+    job = CronJob("settle", settle, "*/5 * * * *", "Europe/Vienna")
+    scheduler = scheduler_for([job], lambda job, due: fires.append((job.name, due)))
+    scheduler._main_loop = lambda: None  # the thread ends at once; the test is the loop
+    scheduler.start()
+    yield scheduler
+    scheduler.shutdown(wait=False)
+
+
+def due_since(scheduler: BackgroundScheduler, moment: datetime) -> None:
+    scheduler.get_job("settle").modify(next_run_time=moment)
+
+
+def test_the_first_time_is_the_next_one_after_now() -> None:
+    """A service that starts does not make up for the time before."""
+    trigger = CronTrigger(CronJob("settle", settle, "*/5 * * * *"))
+    assert trigger.get_next_fire_time(None, NOON) == NOON + timedelta(minutes=5)
+
+
+def test_the_following_time_is_after_the_previous_not_after_now() -> None:
+    """A late look finds every time that has passed, or they would be lost without a word."""
+    trigger = CronTrigger(CronJob("settle", settle, "*/5 * * * *"))
+    assert trigger.get_next_fire_time(NOON, NOON + timedelta(hours=1)) == NOON + timedelta(minutes=5)
+
+
+def test_times_are_given_in_utc() -> None:
+    """APScheduler compares them with its own clock, and times of one zone compare by the wall."""
+    trigger = CronTrigger(CronJob("settle", settle, "0 2 * * *", "Europe/Vienna"))
+    assert trigger.get_next_fire_time(None, NOON).tzinfo is UTC
+
+
+def test_a_due_job_is_handed_over_with_its_time_in_its_zone(scheduler: Any, fires: list[Any]) -> None:
+    """What reaches the log is the time that the expression meant."""
+    now = datetime.now(UTC)
+    due_since(scheduler, now)
+    look(scheduler)
+    assert fires == [("settle", [now])]
+    assert fires[0][1][0].tzinfo == VIENNA
+
+
+def test_a_late_look_hands_over_each_time_that_has_passed(scheduler: Any, fires: list[Any]) -> None:
+    """APScheduler would drop them as misfires, or merge them in silence."""
+    due_since(scheduler, datetime.now(UTC) - timedelta(hours=1))
+    look(scheduler)
+    [(_, due)] = fires
+    assert len(due) in (12, 13)
+
+
+def test_a_job_that_is_still_running_is_handed_over_all_the_same(scheduler: Any, fires: list[Any]) -> None:
+    """APScheduler would skip it; whether it overlaps is for the service to tell."""
+    for _ in range(3):
+        due_since(scheduler, datetime.now(UTC))
+        look(scheduler)
+    assert len(fires) == 3
+
+
+def test_the_scheduler_looks_at_the_clock_although_nothing_is_due(scheduler: Any) -> None:
+    """The monotonic clock stands still while a machine is suspended, and a fire would come late by that long."""
+    due_since(scheduler, datetime.now(UTC) + timedelta(hours=8))
+    assert look(scheduler) == LONGEST_LOOK_AWAY
