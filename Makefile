@@ -9,7 +9,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH)$(if $(PYENV_BINS),:$(subst $(SPACE),:,$(strip $(PYENV_BINS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format django-suite clean
+.PHONY: help demo test lint types format django-suite mutants clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -35,6 +35,10 @@ format: $(READY)  ## put the code into ruff's format
 django-suite: $(READY)  ## Django's own tests on our engine and on the stock one
 	@scripts/need-mariadb
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/django-suite
+
+mutants: $(READY)  ## break one promise at a time and see a test go red
+	@scripts/need-mariadb
+	@$(VENV)/bin/python scripts/mutants
 
 clean:  ## remove what the other targets have made
 	rm -rf $(VENV) .tox .cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -49,11 +49,15 @@ class Keeper:
     # --- for the owners --------------------------------------------------------------------------------------------
 
     def connect(
-        self, driver: Driver, policy: Policy, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, driver: Driver, policy: Policy, args: tuple[Any, ...], kwargs: Mapping[str, Any], place: object = None
     ) -> PersistentConnection:
-        """Return the calling thread's one connection for these arguments; opens it the first time (see :class:`Gate`)."""
+        """Return the calling thread's one connection for these arguments; opens it the first time (see :class:`Gate`).
+
+        ``place`` is one more part of the key, compared by identity: two users on one thread that must not share a
+        session (two Django aliases for one database, say) name a place each.
+        """
         for arguments, connection in self._mine():
-            if connection.open and arguments == (driver.name, policy, args, kwargs):
+            if connection.open and arguments[0] is place and arguments[1:] == (driver.name, policy, args, kwargs):
                 return connection
         held = self._new_held(driver, policy, args, kwargs)
         held.seize()
@@ -62,7 +66,7 @@ class Keeper:
         connection = PersistentConnection(held)
         self._register(held)
         held.on_open = self._tell_keepalive
-        self._mine().append(((driver.name, policy, _frozen(args), _frozen(dict(kwargs))), connection))
+        self._mine().append(((place, driver.name, policy, _frozen(args), _frozen(dict(kwargs))), connection))
         self._tell_keepalive(held)
         return connection
 

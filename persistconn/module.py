@@ -37,6 +37,10 @@ class ManagedModule(ModuleType):
 
     Connect = connect
 
+    def connect_for(self, place: object, *args: Any, **kwargs: Any) -> PersistentConnection:
+        """Do what ``connect()`` does, but for a place of its own on this thread (see :meth:`Keeper.connect`)."""
+        return KEEPER.connect(self._driver, self.policy, args, kwargs, place)
+
 
 _lock = threading.Lock()
 _managed: dict[tuple[ModuleType, Policy], ManagedModule] = {}
