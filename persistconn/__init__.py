@@ -25,7 +25,7 @@ from persistconn.snapshot import ConnectionView
 
 if TYPE_CHECKING:
     from persistconn.cronjobs import cron
-    from persistconn.install import install
+    from persistconn.installing import install
 
 __version__ = "0.1.0"
 
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 # Loaded when they are first used: they bring cronsim and Django with them.
-_LAZY = {"cron": "persistconn.cronjobs", "install": "persistconn.install"}
+_LAZY = {"cron": "persistconn.cronjobs", "install": "persistconn.installing"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from persistconn.drivers.base import Raw
 from persistconn.errors import ConnectionLost
 from persistconn.held import Held, State
 from persistconn.loss import Loss, judge, tell
+from persistconn.owner import Owner
 from persistconn.policy import Reason
 from persistconn.statement import SQL, beginning, effect
 
@@ -290,6 +291,20 @@ class PersistentConnection:
     @alias.setter
     def alias(self, alias: str | None) -> None:
         self._held.alias = alias
+
+    @property
+    def owner(self) -> Owner:
+        """Who may use it. Another can be put in its place, by whoever sees to it that one thread uses it at a time."""
+        return self._held.owner
+
+    @owner.setter
+    def owner(self, owner: Owner) -> None:
+        self._held.owner = owner
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The ``SET`` statements that would make a new session like this one."""
+        return tuple(self._held.session.statements())
 
     def end_unit(self) -> list[str]:
         """End the unit of work and return what had been left open, in words. A lost connection raises nothing here."""

@@ -66,6 +66,7 @@ class Keeper:
         connection = PersistentConnection(held)
         self._register(held)
         held.on_open = self._tell_keepalive
+        self._forget_mine_closed()
         self._mine().append(((place, driver.name, policy, _frozen(args), _frozen(dict(kwargs))), connection))
         self._tell_keepalive(held)
         return connection
@@ -79,6 +80,10 @@ class Keeper:
         except AttributeError:
             mine = self._local.mine = []
         return mine
+
+    def _forget_mine_closed(self) -> None:
+        mine = self._mine()
+        mine[:] = [entry for entry in mine if entry[1].open]
 
     def _new_held(self, driver: Driver, policy: Policy, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Held:
         address = driver.address(kwargs)
@@ -106,9 +111,8 @@ class Keeper:
     def end_unit(self) -> list[str]:
         """End the calling thread's unit of work on all its connections; return what had been left open, in words."""
         left: list[str] = []
-        mine = self._mine()
-        mine[:] = [entry for entry in mine if entry[1].open]
-        for _, connection in mine:
+        self._forget_mine_closed()
+        for _, connection in self._mine():
             left += connection.end_unit()
         for hook in self._boundary_hooks:
             hook()
@@ -138,7 +142,7 @@ class Keeper:
 
     def snapshots(self) -> list[ConnectionView]:
         """Return a frozen view of every held connection; safe from any thread, and does no I/O."""
-        return [held.view() for held in self._all()]
+        return [held.view() for held in self._all() if held.state is not State.CLOSED]
 
     def reap(self, owners: Iterable[Owner] | None = None) -> None:
         """Close what dead owners left, all of them or those given; the living keep theirs."""

@@ -19,7 +19,7 @@ class ManagedModule(ModuleType):
         super().__init__(module.__name__, module.__doc__)
         self.policy = policy
         self.managed = module
-        self._driver = driver
+        self.driver = driver
 
     def __repr__(self) -> str:
         return f"<module {self.__name__!r} managed by persistconn>"
@@ -33,17 +33,18 @@ class ManagedModule(ModuleType):
         The first call on a thread connects. It blocks up to ``give_up_after`` seconds while the server is away, then
         raises ``DatabaseUnavailable``; a refusal (a wrong password, say) is raised at once, as the driver's error.
         """
-        return KEEPER.connect(self._driver, self.policy, args, kwargs)
+        return KEEPER.connect(self.driver, self.policy, args, kwargs)
 
     Connect = connect
 
     def connect_for(self, place: object, *args: Any, **kwargs: Any) -> PersistentConnection:
         """Do what ``connect()`` does, but for a place of its own on this thread (see :meth:`Keeper.connect`)."""
-        return KEEPER.connect(self._driver, self.policy, args, kwargs, place)
+        return KEEPER.connect(self.driver, self.policy, args, kwargs, place)
 
 
 _lock = threading.Lock()
-_managed: dict[tuple[ModuleType, Policy], ManagedModule] = {}
+# By id, because what is given may not be hashable, let alone a module; a managed one is never let go.
+_managed: dict[tuple[int, Policy], ManagedModule] = {}
 
 
 def manage(module: ModuleType, **settings: Any) -> ManagedModule:
@@ -54,8 +55,10 @@ def manage(module: ModuleType, **settings: Any) -> ManagedModule:
     """
     policy = Policy.from_settings(settings)
     inner = module.managed if isinstance(module, ManagedModule) else module
-    driver = driver_for(inner)
     with _lock:
-        if (inner, policy) not in _managed:
-            _managed[inner, policy] = ManagedModule(inner, driver, policy)
-        return _managed[inner, policy]
+        key = (id(inner), policy)
+        if key not in _managed:
+            # One driver for all wrappers of a module: it makes a connection class.
+            driver = next((other.driver for other in _managed.values() if other.managed is inner), None)
+            _managed[key] = ManagedModule(inner, driver or driver_for(inner), policy)
+        return _managed[key]

@@ -30,7 +30,9 @@ def test_what_is_no_pep_249_module_is_refused(module: Any) -> None:
 
 def test_pep_249_module_without_a_driver_is_refused() -> None:
     """With those that there are."""
-    with pytest.raises(persistconn.ConfigError, match="no driver for the module 'sqlite3'; it has one for: pymysql, MySQLdb"):
+    with pytest.raises(
+        persistconn.ConfigError, match="no driver for the module 'sqlite3'; it has one for: pymysql, MySQLdb"
+    ):
         persistconn.manage(sqlite3)
 
 

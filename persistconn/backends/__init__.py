@@ -1,0 +1,1 @@
+"""Django's database engines on held connections."""

@@ -1,0 +1,1 @@
+"""``ENGINE = "persistconn.backends.mysql"``: Django's MySQL engine on held connections."""

@@ -1,0 +1,27 @@
+"""What a unit's end means to Django: every alias of the thread is put back as it was, and the query log is emptied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import connections, reset_queries
+
+from persistconn.backends.mysql import orphans
+from persistconn.keeper import KEEPER
+
+if TYPE_CHECKING:
+    from persistconn.backends.mysql.base import DatabaseWrapper
+
+
+def register(engine: type[DatabaseWrapper]) -> None:
+    """Have the keeper end the unit of work of this engine's wrappers, on the thread whose unit ends."""
+
+    def end_unit() -> None:
+        for wrapper in connections.all(initialized_only=True):
+            if isinstance(wrapper, engine):
+                wrapper.end_unit()
+        # With DEBUG on, a thread that never serves a request collects 9000 queries of each alias.
+        reset_queries()
+        orphans.retire_all()
+
+    KEEPER.at_boundary(end_unit)
