@@ -317,7 +317,7 @@ def test_exception_between_send_and_reply_discards_the_connection(
 def test_exception_that_left_the_wire_busy_is_noticed_later(db: Any, server: MariaDB, table: dict[str, Any]) -> None:
     """An asynchronous exception may strike where no handler runs: the next statement finds the wire marked."""
     connection = db.connect(**table, autocommit=True)
-    raw = connection._ready()
+    raw = connection._guard._ready()
     raw._execute_command(3, b"SELECT 'first'")
     assert (("second",),) == fetch(connection, "SELECT 'second'")
 
@@ -353,6 +353,7 @@ def test_no_secret_is_shown(db: Any, server: MariaDB, database: dict[str, Any]) 
     with pytest.raises(pymysql.OperationalError) as refused:
         db.connect(**{**database, "user": "shy", "password": secret + "x"})
     assert 1045 == refused.value.args[0]
+    execute(server, database, "DROP USER shy@'%'")
     assert not [text for text in [*shown, str(refused.value)] if secret in text]
 
 

@@ -233,8 +233,13 @@ def test_a_bad_expression_is_refused_with_job_and_place(write: Write, capsys: py
     assert "billing_jobs.py, line 2)" in line
 
 
-def test_without_django_a_module_must_be_named(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_django_a_module_must_be_named(
+    write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One message with both ways out."""
+    # Another test may have set Django up in this process.
+    monkeypatch.delitem(sys.modules, "django.apps", raising=False)
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     line = refusal(capsys, "run")
     assert "python -m workers run myapp.jobs" in line
     assert "DJANGO_SETTINGS_MODULE" in line

@@ -1,0 +1,188 @@
+"""The one funnel of all statements: what is checked before one is sent, and what is done when its answer is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import current_thread, get_ident
+from typing import NoReturn, TypeVar
+
+from persistconn.drivers import Fault
+from persistconn.drivers.base import Raw
+from persistconn.errors import ConnectionLost
+from persistconn.held import Held, State
+from persistconn.loss import Loss, judge, tell
+from persistconn.policy import Reason
+from persistconn.statement import SQL, beginning, effect
+
+T = TypeVar("T")
+
+_SERVER_LOST = 2013
+
+
+class Guard:
+    """Stands between a held connection's owner and its raw connection. Owner thread only.
+
+    A statement is sent on a connection that is alive as far as can be told without a round trip. If it is lost all the
+    same, it is sent again only where that can neither lose nor double anything; otherwise the owner is told.
+    """
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self._refusal: ConnectionLost | None = None
+        """Set when a transaction was lost: its further statements are refused until it is rolled back."""
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether a transaction was lost that has not been rolled back yet."""
+        return self._refusal is not None
+
+    def forgive(self) -> None:
+        """End the refusal: the block is over."""
+        self._refusal = None
+        self._held.interrupted = False
+
+    def exchange(self, sql: SQL, call: Callable[[Raw], T]) -> T:
+        """Run ``call`` on a raw connection that is alive; once more where that can neither lose nor double anything."""
+        held = self._held
+        for is_last in (False, True):
+            raw = self._ready()
+            in_transaction, autocommit = held.driver.in_transaction(raw), held.driver.autocommits(raw)
+            try:
+                answer = call(raw)
+            except BaseException as error:
+                loss = self._judge(raw, error, sql, in_transaction, autocommit)
+                if loss is Loss.AGAIN and not is_last:
+                    continue
+                if loss is not Loss.NOTHING:
+                    self._tell(loss, error, sql)
+                return None  # type: ignore[return-value]  # what commit() and rollback() return
+            held.release()
+            return answer
+        raise AssertionError("the second try either returns or raises")
+
+    def _ready(self) -> Raw:
+        """Return the raw connection, seized, alive as far as can be told without a round trip."""
+        held = self._held
+        self.check_owner()
+        if self._refusal is not None:
+            raise self._refused()
+        before = held.seize()
+        if before is State.IDLE and self._is_dead(held.raw):
+            self._give_up(Reason.HUNG_UP)
+            before = held.seize()
+        elif before is State.BUSY:
+            # An exception struck between send and reply of the last statement: its answer may still come.
+            self._give_up(Reason.ESCAPED)
+            before = held.seize()
+        if before is State.CLOSED:
+            closed = f"the connection to {held.address} was closed by shutdown() or retire()"
+            raise held.driver.module.InterfaceError(0, closed)
+        # Idle after it was given up: the sweep was quicker, and what it made is new.
+        return held.raw if before is State.IDLE else self._opened()
+
+    def _opened(self) -> Raw:
+        """Make the raw connection of a vacant one, unless its owner must be told first what was lost with the last."""
+        held = self._held
+        if held.interrupted:
+            held.interrupted = False
+            held.vacate()
+            self._refuse_transaction()
+        if held.session.is_pinned:
+            # The sweep's ping found it dead.
+            held.vacate()
+            self._tell_state_lost()
+        held.open()
+        return held.raw
+
+    def _is_dead(self, raw: Raw) -> bool:
+        held = self._held
+        if held.driver.has_unread(raw):
+            return False
+        if held.driver.hung_up(raw):
+            return True
+        if held.clock() - held.proved_at <= held.policy.trust or held.driver.in_transaction(raw):
+            return False
+        held.pings += 1
+        return not all(alive for _, alive in held.driver.ping([raw], held.policy.ping_timeout))
+
+    def _give_up(self, reason: Reason) -> None:
+        """Discard the seized raw connection before anything was sent; raises if something was lost with it."""
+        held = self._held
+        in_transaction = held.driver.in_transaction(held.raw)
+        if reason is Reason.ESCAPED:
+            in_transaction = in_transaction or not held.driver.autocommits(held.raw)
+        held.discard(reason)
+        if in_transaction:
+            self._refuse_transaction()
+        if held.session.is_pinned:
+            self._tell_state_lost()
+
+    # --- when a statement fails ------------------------------------------------------------------------------------
+
+    def _judge(self, raw: Raw, error: BaseException, sql: SQL, in_transaction: bool, autocommit: bool) -> Loss:
+        """Say what an exception out of the driver means; raises it unchanged where it is not a lost connection."""
+        held = self._held
+        fault = held.driver.classify(raw, error)
+        if fault is Fault.NONE:
+            held.release()
+            raise error
+        if not isinstance(error, held.driver.module.Error):
+            # A KeyboardInterrupt, a timeout of gevent, a bug in a converter: the caller's, but the wire is unusable.
+            held.discard(Reason.ESCAPED)
+            if in_transaction or not autocommit:
+                self._refusal = self._error(Loss.TRANSACTION, sql, error)
+            held.session.forget_state()
+            raise error
+        held.discard(Reason.LOST)
+        return judge(
+            effect(sql),
+            sent=fault is not Fault.DEFINITE,
+            in_transaction=in_transaction,
+            autocommit=autocommit,
+            pinned=held.session.is_pinned,
+            replay_reads=held.policy.replay_reads,
+        )
+
+    def _tell(self, loss: Loss, error: BaseException, sql: SQL) -> NoReturn:
+        told = self._error(loss, sql, error)
+        ends_block = effect(sql).ends_transaction
+        if loss is Loss.TRANSACTION and not ends_block:
+            self._refusal = told
+        self._held.session.forget_state()
+        raise told from error
+
+    def _error(self, loss: Loss, sql: SQL | None, cause: BaseException | None) -> ConnectionLost:
+        held = self._held
+        code = cause.args[0] if cause is not None and cause.args else None
+        silent = held.clock() - held.proved_at
+        text = tell(loss, held.describe(), "" if sql is None else beginning(sql), silent, held.session.held)
+        told: ConnectionLost = held.opening.errors.of(loss.error)(
+            code if isinstance(code, int) and code else _SERVER_LOST, text
+        )
+        return told
+
+    def _refuse_transaction(self) -> NoReturn:
+        self._refusal = self._error(Loss.TRANSACTION, None, None)
+        raise self._refusal
+
+    def _refused(self) -> ConnectionLost:
+        assert self._refusal is not None
+        code, text = self._refusal.args
+        again = type(self._refusal)(code, f"refused, because the transaction is gone: {text}")
+        again.__cause__ = self._refusal
+        return again
+
+    def _tell_state_lost(self) -> NoReturn:
+        told = self._error(Loss.STATE, None, None)
+        self._held.session.forget_state()
+        raise told
+
+    def check_owner(self) -> None:
+        """Raise the driver's ``ProgrammingError`` on any thread but the owner's."""
+        held = self._held
+        if get_ident() == held.owner.ident:
+            return
+        raise held.driver.module.ProgrammingError(
+            f"the connection to {held.describe()} was used by the thread {current_thread().name}: "
+            "each thread gets its own from connect()"
+        )
