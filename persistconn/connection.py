@@ -41,7 +41,7 @@ class PersistentConnection:
 
     def cursor(self, cursor: Any = None) -> Any:
         """Make a cursor of the driver's own class on this connection."""
-        return (cursor or self.cursorclass)(self)
+        return self._held.driver.cursor(self, cursor or self.cursorclass)
 
     def begin(self) -> None:
         """Begin a transaction."""
@@ -57,13 +57,13 @@ class PersistentConnection:
         self._guard.forgive()
         if held.is_closing or held.state is State.VACANT:
             return  # The server rolls back what the goodbye finds open; and with nothing there, nothing is open.
-        if held.state is State.IDLE and not held.driver.in_transaction(held.raw):
-            return
-        try:
-            self._guard.exchange("ROLLBACK", lambda raw: raw.rollback())
-        except ConnectionLost:
-            # What the loss did is what was asked for.
-            self._guard.forgive()
+        if held.state is not State.IDLE or held.driver.in_transaction(held.raw):
+            try:
+                self._guard.exchange("ROLLBACK", lambda raw: raw.rollback())
+            except ConnectionLost:
+                # What the loss did is what was asked for.
+                self._guard.forgive()
+        self._guard.leave_wrong_server()
 
     def autocommit(self, value: bool) -> None:
         """Switch autocommit; no round trip if it is so already."""
@@ -97,9 +97,11 @@ class PersistentConnection:
         return self._guard.exchange("SHOW WARNINGS", lambda raw: raw.show_warnings())
 
     def next_result(self, *args: Any, **kwargs: Any) -> Any:
-        """Read the next result set of the same statement; 0 if there is none (the connection may be a new one)."""
-        has_unread = self._held.driver.has_unread
-        return self._guard.exchange("CALL", lambda raw: raw.next_result(*args, **kwargs) if has_unread(raw) else 0)
+        """Read the next result set of the same statement, if there is one: the connection may be a new one."""
+        driver = self._held.driver
+        return self._guard.exchange(
+            "CALL", lambda raw: raw.next_result(*args, **kwargs) if driver.has_unread(raw) else driver.no_more_results
+        )
 
     def close(self) -> None:
         """End the unit of work: roll back what is open. Gives nothing back, and can be called any number of times."""

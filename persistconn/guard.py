@@ -30,6 +30,8 @@ class Guard:
         self._held = held
         self._refusal: ConnectionLost | None = None
         """Set when a transaction was lost: its further statements are refused until it is rolled back."""
+        self._is_misled = False
+        """The server has refused to write, inside a transaction: with its end the connection is given up."""
 
     @property
     def is_refusing(self) -> bool:
@@ -41,6 +43,12 @@ class Guard:
         self._refusal = None
         self._held.interrupted = False
 
+    def leave_wrong_server(self) -> None:
+        """Give the connection up if the server has refused to write: after a failover the name stands for another one."""
+        if self._is_misled:
+            self._is_misled = False
+            self._held.discard(Reason.WRONG_SERVER, orderly=True)
+
     def exchange(self, sql: SQL, call: Callable[[Raw], T]) -> T:
         """Run ``call`` on a raw connection that is alive; once more where that can neither lose nor double anything."""
         held = self._held
@@ -50,7 +58,7 @@ class Guard:
             try:
                 answer = call(raw)
             except BaseException as error:
-                loss = self._judge(raw, error, sql, in_transaction, autocommit)
+                loss = self._judge(raw, error, sql, in_transaction, autocommit, is_last)
                 if loss is Loss.AGAIN and not is_last:
                     continue
                 if loss is not Loss.NOTHING:
@@ -119,11 +127,18 @@ class Guard:
 
     # --- when a statement fails ------------------------------------------------------------------------------------
 
-    def _judge(self, raw: Raw, error: BaseException, sql: SQL, in_transaction: bool, autocommit: bool) -> Loss:
+    def _judge(
+        self, raw: Raw, error: BaseException, sql: SQL, in_transaction: bool, autocommit: bool, is_last: bool
+    ) -> Loss:
         """Say what an exception out of the driver means; raises it unchanged where it is not a lost connection."""
         held = self._held
-        fault = held.driver.classify(raw, error)
-        if fault is Fault.NONE:
+        fault = held.driver.diagnose(raw, error)
+        if fault is Fault.WRONG_SERVER and not (in_transaction or is_last or held.session.is_pinned):
+            # Refused, so not executed: a new connection asks for the name again, which may stand for another server now.
+            held.discard(Reason.WRONG_SERVER)
+            return Loss.AGAIN
+        if fault.is_answer:
+            self._is_misled = fault is Fault.WRONG_SERVER
             held.release()
             raise error
         if not isinstance(error, held.driver.module.Error):

@@ -141,6 +141,7 @@ class Reason(Enum):
     PING_FAILED = "a ping was not answered"
     LOST = "lost during a statement"
     ESCAPED = "an exception between send and reply"
+    WRONG_SERVER = "the server refused to write"
     UNREAD = "rows left unread at the boundary"
     SESSION_STATE = "session state that cannot be rebuilt"
     OWNER_DIED = "its thread ended"

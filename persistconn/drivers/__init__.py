@@ -10,6 +10,7 @@ from persistconn.errors import ConfigError
 __all__ = ["Driver", "Fault", "driver_for"]
 
 _PEP_249 = ("apilevel", "threadsafety", "paramstyle", "connect", "Error", "OperationalError")
+_OLDEST_MYSQLCLIENT = (2, 2)
 
 
 def driver_for(module: ModuleType) -> Driver:
@@ -18,9 +19,19 @@ def driver_for(module: ModuleType) -> Driver:
     if missing or not isinstance(module, ModuleType):
         lacks = f": it has no {', '.join(missing)}" if missing else ""
         raise ConfigError(f"manage() takes a PEP 249 module such as pymysql, not {module!r}{lacks}")
-    name = module.__name__
-    if name != "pymysql":
-        raise ConfigError(f"manage() has no driver for the module {name!r}; it has one for: pymysql")
-    from persistconn.drivers.pymysql import PyMySQL
+    if module.__name__ == "pymysql":
+        from persistconn.drivers.pymysql import PyMySQL
 
-    return PyMySQL(module)
+        return PyMySQL(module)
+    if module.__name__ == "MySQLdb":
+        return _mysqlclient(module)
+    raise ConfigError(f"manage() has no driver for the module {module.__name__!r}; it has one for: pymysql, MySQLdb")
+
+
+def _mysqlclient(module: ModuleType) -> Driver:
+    from persistconn.drivers.mysqlclient import MySQLClient
+
+    version = getattr(module, "version_info", (0, 0))
+    if version < _OLDEST_MYSQLCLIENT:
+        raise ConfigError(f"mysqlclient ({'.'.join(map(str, version[:3]))}) must be 2.2 or newer")
+    return MySQLClient(module)

@@ -15,11 +15,18 @@ class Fault(Enum):
     """What an exception of the driver says about the connection and the statement."""
 
     NONE = "a server error: the connection is good and the statement has its answer"
+    ROLLED_BACK = "a server error, and the whole transaction was rolled back: the connection is good"
+    WRONG_SERVER = "refused, because this server may not write: the connection is good, but leads to the wrong one"
     DEFINITE = "lost, and the statement was not executed"
     AMBIGUOUS = "lost, and the statement may have been executed"
     AWAY = "no connection could be made: the server is away"
     NO_CAPACITY = "no connection could be made: the server has none to give"
     REFUSED = "no connection could be made, and trying again will not help"
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the server has answered, so that the connection can go on being used."""
+        return self in (Fault.NONE, Fault.ROLLED_BACK, Fault.WRONG_SERVER)
 
 
 class Driver(Protocol):
@@ -27,6 +34,8 @@ class Driver(Protocol):
 
     module: ModuleType
     name: str
+    no_more_results: int
+    """What ``next_result()`` returns when there is none."""
 
     def address(self, arguments: Mapping[str, Any]) -> str:
         """Return ``host:port`` or the socket's path, for people; never anything secret."""
@@ -67,5 +76,11 @@ class Driver(Protocol):
     def abandon(self, raw: Raw) -> None:
         """Close the socket of this process without a word to the server. Never raises."""
 
+    def cursor(self, connection: Any, cursor_class: Any) -> Any:
+        """Make a cursor of the driver's class on ``connection``, whose ``query()`` is told when rows are to be streamed."""
+
     def classify(self, raw: Raw | None, error: BaseException) -> Fault:
-        """Say what an exception means; ``raw`` is None while connecting."""
+        """Say what an exception means, every answer of the server being ``NONE``; ``raw`` is None while connecting."""
+
+    def diagnose(self, raw: Raw | None, error: BaseException) -> Fault:
+        """Say the same, and of the answers also which undid the transaction and which came from the wrong server."""

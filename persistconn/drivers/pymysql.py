@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import socket
 import ssl
@@ -12,28 +13,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from persistconn.drivers import sockets
+from persistconn.drivers import faults, sockets
 from persistconn.drivers.base import Fault, Raw
+from persistconn.drivers.faults import code_of
 
 _IN_TRANSACTION = 0x0001  # SERVER_STATUS_IN_TRANS of the protocol's status flags
 _AUTOCOMMIT = 0x0002  # SERVER_STATUS_AUTOCOMMIT
 _COM_PING = 0x0E
-
-_SERVER_GONE = 2006
-"""PyMySQL raises it only when a send failed: the server has not had the whole statement."""
-_LAST_ORDINARY_CLIENT_CODE, _FIRST_CLIENT_CODE = 2999, 2000
-# Server errors after which the session is gone: shutdown, aborted, network, killed, idle disconnect.
-_LOST_CODES = frozenset(
-    {1053, 1080, 1152, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1927, 3168, 3169, 4031}
-)
-_NO_CAPACITY_CODES = frozenset({1037, 1040, 1041, 1129, 1135, 1203, 1226})
-_AWAY_CODES = _LOST_CODES | frozenset({1042, 1043, 1047})
+_ERR = b"\xff"
+_CLOSED_BEFORE = ((0, ""), ("Already closed",))
+"""The arguments of the errors that PyMySQL raises where there is no connection any more to send on."""
 
 
 class PyMySQL:
     """The driver for PyMySQL 1.1 and newer."""
 
     name = "pymysql"
+    no_more_results = 0
 
     def __init__(self, module: ModuleType) -> None:
         self.module: Any = module
@@ -51,9 +47,15 @@ class PyMySQL:
     def wait_timeout(self, raw: Raw) -> float:
         # The last result is the caller's, whose cursor may not have taken it yet.
         result, raw._result = raw._result, None
-        raw.query("SELECT @@session.wait_timeout")
-        (seconds,) = raw._result.rows[0]
+        kept = raw._affected_rows, raw.status_is_current  # Reading a variable begins no transaction.
+        limit, raw._read_timeout = raw._read_timeout, raw.connect_timeout
+        try:
+            raw.query("SELECT @@session.wait_timeout")
+            (seconds,) = raw._result.rows[0]
+        finally:
+            raw._read_timeout = limit
         raw._result = result
+        raw._affected_rows, raw.status_is_current = kept
         return float(seconds)
 
     def session_id(self, raw: Raw) -> int:
@@ -131,6 +133,12 @@ class PyMySQL:
     def abandon(self, raw: Raw) -> None:
         self._forget_rows(raw)
         raw._closed = True
+        sock = raw._sock
+        if sock is not None and raw.pid == os.getpid():
+            # Wakes a thread that waits for the server, whose reader could not be closed before. Not after a fork: it
+            # would be the end of the parent's connection too. Not SSLSocket's own, which takes the reader's TLS away.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
         with contextlib.suppress(Exception):
             raw._force_close()
 
@@ -140,36 +148,34 @@ class PyMySQL:
         if raw._result is not None:
             raw._result.unbuffered_active = False
 
+    def cursor(self, connection: Any, cursor_class: Any) -> Any:
+        # Its unbuffered cursors ask query() for it themselves.
+        return cursor_class(connection)
+
     def classify(self, raw: Raw | None, error: BaseException) -> Fault:
+        fault = self.diagnose(raw, error)
+        return Fault.NONE if fault.is_answer else fault
+
+    def diagnose(self, raw: Raw | None, error: BaseException) -> Fault:
         if raw is None:
-            return self._classify_connect(error)
-        code = _code(error)
+            return self._diagnose_connect(error)
         if isinstance(error, UnicodeEncodeError):  # Of the statement, so nothing was sent.
             return Fault.NONE
         if not isinstance(error, self.module.Error):
             return Fault.AMBIGUOUS
-        if code == _SERVER_GONE:
+        code = code_of(error)
+        if error.args in _CLOSED_BEFORE or (code == faults.SERVER_LOST and raw.goodbye is not None):
             return Fault.DEFINITE
-        if isinstance(error, self.module.InterfaceError) and code == 0:
-            return Fault.DEFINITE
-        if raw._sock is None or code is None or _FIRST_CLIENT_CODE <= code <= _LAST_ORDINARY_CLIENT_CODE:
-            return Fault.AMBIGUOUS
-        return Fault.AMBIGUOUS if code in _LOST_CODES else Fault.NONE
+        fault = faults.of_statement(code)
+        return Fault.AMBIGUOUS if fault.is_answer and raw._sock is None else fault
 
-    def _classify_connect(self, error: BaseException) -> Fault:
+    def _diagnose_connect(self, error: BaseException) -> Fault:
         if not isinstance(error, self.module.OperationalError):
             # Packets out of order are what a connection that is cut in the login looks like; the rest is a mistake.
             return Fault.AWAY if isinstance(error, (self.module.InternalError, OSError)) else Fault.REFUSED
-        code = _code(error)
-        if code in _NO_CAPACITY_CODES:
-            return Fault.NO_CAPACITY
-        lost = code is None or _FIRST_CLIENT_CODE <= code <= _LAST_ORDINARY_CLIENT_CODE or code in _AWAY_CODES
-        return Fault.AWAY if lost and code not in (2026, 2059, 2061) else Fault.REFUSED
-
-
-def _code(error: BaseException) -> int | None:
-    code = error.args[0] if error.args else None
-    return code if isinstance(code, int) else None
+        if isinstance(getattr(error, "original_exception", None), ssl.SSLCertVerificationError):
+            return Fault.REFUSED
+        return faults.of_connect(code_of(error))
 
 
 _contexts: dict[str, ssl.SSLContext] = {}
@@ -181,6 +187,10 @@ def _raw_class(module: Any) -> Any:
     class RawConnection(module.connections.Connection):  # type: ignore[misc]
         _read_timeout: float | None
         _write_timeout: float | None
+        pid = 0
+        _next_seq_id = 0
+        goodbye: int | None = None
+        """The number of the error that the server had sent before it read our statement."""
         status_is_current = False
         """PyMySQL takes the status flags from OK packets only, not from the EOF behind rows, nor with an error: after
         those, under autocommit=0, a transaction may have been opened (by SELECT ... FOR UPDATE, say) unseen."""
@@ -196,6 +206,13 @@ def _raw_class(module: Any) -> Any:
             self.status_is_current = True
             return ok
 
+        def _force_close(self) -> None:
+            # PyMySQL takes an error with sequence number 0, which is how a server says goodbye to an idle session (4031,
+            # 1053), for a loss at the statement: it closes here, with the error's text unread, and raises 2013.
+            if self._next_seq_id == 1 and self._rfile and self._sock:
+                self.goodbye = _unread_error(self._sock, self._rfile)
+            super()._force_close()
+
         def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
             # PyMySQL loads the CA bundle for every connection: 20 ms of CPU, even for a server without TLS.
             if isinstance(sslp, ssl.SSLContext):
@@ -208,6 +225,7 @@ def _raw_class(module: Any) -> Any:
         def connect(self, sock: socket.socket | None = None) -> None:
             # PyMySQL's connect_timeout ends with the TCP connect; a server that accepts and stays silent would hold
             # its caller for ever. Each read and write of the handshake has the same limit here.
+            self.pid = os.getpid()
             limits = self._read_timeout, self._write_timeout
             self._read_timeout = self._write_timeout = self.connect_timeout
             try:
@@ -216,3 +234,13 @@ def _raw_class(module: Any) -> Any:
                 self._read_timeout, self._write_timeout = limits
 
     return RawConnection
+
+
+def _unread_error(sock: socket.socket, stream: Any) -> int | None:
+    """Return the number of the server's error whose header alone has been read; None if something else is there."""
+    with contextlib.suppress(Exception):
+        sock.settimeout(0.0)  # It came with its header, or is not waited for.
+        packet = stream.peek(1)
+        if packet[:1] == _ERR and packet[3:4] == b"#":
+            return int.from_bytes(packet[1:3], "little")
+    return None

@@ -357,6 +357,33 @@ def test_no_secret_is_shown(db: Any, server: MariaDB, database: dict[str, Any]) 
     assert not [text for text in [*shown, str(refused.value)] if secret in text]
 
 
+def test_server_that_refuses_to_write_is_left(
+    db: Any, server: MariaDB, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failover the name stands for another server: a new connection asks for it again."""
+    execute(server, table, "CREATE OR REPLACE USER plain@'%' IDENTIFIED BY 'plain'")
+    execute(server, table, "GRANT SELECT, INSERT, CREATE ON *.* TO plain@'%'")
+    connection = db.connect(**{**table, "user": "plain", "password": "plain"})
+    execute(server, table, "SET GLOBAL read_only = 1")
+    try:
+        for autocommit in (True, False):
+            session = connection.thread_id()
+            connection.autocommit(autocommit)
+            with pytest.raises(pymysql.OperationalError) as refused:
+                fetch(connection, "INSERT INTO t VALUES (1)")
+            assert 1290 == refused.value.args[0]
+            connection.rollback()
+            fetch(connection, "SELECT 1")
+            assert session != connection.thread_id()
+            connection.rollback()
+    finally:
+        execute(server, table, "SET GLOBAL read_only = 0")
+        execute(server, table, "DROP USER plain@'%'")
+    fetch(connection, "INSERT INTO t VALUES (2)")
+    connection.commit()
+    assert [2] == rows(server, table)
+
+
 def test_wrong_password_is_told_at_once(db: Any, server: MariaDB, database: dict[str, Any]) -> None:
     """One attempt, and nothing is left in the registry."""
     before = server.status("Aborted_connects")

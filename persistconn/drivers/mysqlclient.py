@@ -1,0 +1,189 @@
+"""mysqlclient (the module ``MySQLdb``) behind the driver protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from persistconn.drivers import faults, sockets
+from persistconn.drivers.base import Fault, Raw
+from persistconn.drivers.faults import code_of
+from persistconn.drivers.mysqlclient_raw import raw_class
+from persistconn.drivers.status import AUTOCOMMIT, IN_TRANSACTION, MORE_RESULTS
+
+PINGS_AT_ONCE = 256
+"""A thread each: the library's ping blocks. So many silent servers still cost one ``ping_timeout`` together."""
+
+
+class MySQLClient:
+    """The driver for mysqlclient 2.2 and newer, with MariaDB's client library or Oracle's."""
+
+    name = "MySQLdb"
+    no_more_results = -1
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module: Any = module
+        for name in ("connections", "cursors"):
+            importlib.import_module(f"{module.__name__}.{name}")
+        self._raw_class = raw_class(module)
+
+    def address(self, arguments: Mapping[str, Any]) -> str:
+        if path := arguments.get("unix_socket"):
+            return str(path)
+        return f"{arguments.get('host') or 'localhost'}:{arguments.get('port') or 3306}"
+
+    def connect(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float) -> Raw:
+        arguments = dict(kwargs)
+        limit = arguments.pop("connect_timeout", None) or timeout
+        return self._raw_class(limit, *args, **arguments)
+
+    def wait_timeout(self, raw: Raw) -> float:
+        rows = raw.wire.rows
+        raw.keep_answer()
+        watch = raw.wire.watch()
+        try:
+            raw.wire.rows = None
+            raw._call(raw._query, "SELECT @@session.wait_timeout")
+            (seconds,) = raw.wire.rows.fetch_row(0)[0]
+        finally:
+            watch.cancel()
+            raw.wire.rows = rows
+        return float(seconds)
+
+    def session_id(self, raw: Raw) -> int:
+        return int(raw.wire.session)
+
+    def carry_over(self, old: Raw, new: Raw) -> None:
+        # Django takes an encoder out after connecting; a reconnect must not bring it back.
+        new.encoders = old.encoders
+        new.decoders.clear()
+        new.decoders.update(old.decoders)
+
+    def in_transaction(self, raw: Raw) -> bool:
+        wire = raw.wire
+        status = wire.status
+        return bool(status & IN_TRANSACTION or not (status & AUTOCOMMIT or wire.status_is_current))
+
+    def autocommits(self, raw: Raw) -> bool:
+        return bool(raw.wire.status & AUTOCOMMIT)
+
+    def has_unread(self, raw: Raw) -> bool:
+        wire = raw.wire
+        return bool(wire.streaming or wire.status & MORE_RESULTS)
+
+    def hung_up(self, raw: Raw) -> bool:
+        wire = raw.wire
+        return wire.lost or wire.duplicate is None or sockets.hung_up(wire.duplicate)
+
+    def fileno(self, raw: Raw) -> int:
+        return int(raw.wire.duplicate.fileno())
+
+    def ping(self, raws: Iterable[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:
+        everything = list(raws)
+        for start in range(0, len(everything), PINGS_AT_ONCE):
+            yield from _ping(everything[start : start + PINGS_AT_ONCE], timeout)
+
+    def quit(self, raw: Raw) -> None:
+        # A peer that does not read must not hold up whoever says goodbye.
+        wire = raw.wire
+        if wire.is_entered or not wire.is_ours or self.hung_up(raw) or not sockets.is_writable(wire.duplicate):
+            raw.abandon()
+            return
+        with contextlib.suppress(Exception):
+            raw.close()
+
+    def abandon(self, raw: Raw) -> None:
+        with contextlib.suppress(Exception):
+            raw.abandon()
+
+    def cursor(self, connection: Any, cursor_class: Any) -> Any:
+        streams = isinstance(cursor_class, type) and issubclass(cursor_class, self.module.cursors.CursorUseResultMixIn)
+        return (_streaming(cursor_class) if streams else cursor_class)(connection)
+
+    def classify(self, raw: Raw | None, error: BaseException) -> Fault:
+        fault = self.diagnose(raw, error)
+        return Fault.NONE if fault.is_answer else fault
+
+    def diagnose(self, raw: Raw | None, error: BaseException) -> Fault:
+        if raw is None:
+            return self._diagnose_connect(error)
+        if isinstance(error, (TypeError, UnicodeEncodeError)):  # Of the statement, so nothing was sent.
+            return Fault.NONE
+        if not isinstance(error, self.module.Error):
+            return Fault.AMBIGUOUS
+        code = code_of(error)
+        if code is None and isinstance(error, self.module.ProgrammingError):
+            return Fault.DEFINITE  # Another thread is inside: nothing was sent, and who knows what that one does.
+        if code == faults.OUT_OF_SYNC:
+            return Fault.NONE  # The library's own refusal, while rows are unread: nothing was sent.
+        return faults.of_statement(code or None)
+
+    def _diagnose_connect(self, error: BaseException) -> Fault:
+        if not isinstance(error, self.module.Error):
+            return Fault.AWAY if isinstance(error, OSError) else Fault.REFUSED
+        code = code_of(error)
+        if code == faults.TLS_FAILED:
+            # A handshake that was cut has the same number as a certificate that is wrong; only the text differs.
+            return Fault.REFUSED if "certificate" in str(error).lower() else Fault.AWAY
+        return faults.of_connect(code)
+
+
+def _ping(raws: list[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:
+    answers: queue.SimpleQueue[tuple[Raw, bool]] = queue.SimpleQueue()
+    for raw in raws:
+        threading.Thread(target=_ping_one, args=(raw, answers), name="persistconn-ping", daemon=True).start()
+    deadline = time.monotonic() + timeout
+    waiting = {id(raw): raw for raw in raws}
+    while waiting:
+        try:
+            raw, alive = answers.get(timeout=max(deadline - time.monotonic(), 0.0))
+        except queue.Empty:
+            break
+        del waiting[id(raw)]
+        yield raw, alive
+    for raw in waiting.values():
+        # Its thread is inside the library, and comes out now.
+        raw.wire.cut()
+        yield raw, False
+
+
+def _ping_one(raw: Raw, answers: queue.SimpleQueue[tuple[Raw, bool]]) -> None:
+    try:
+        raw.keep_answer()
+        raw.ping()
+    except Exception:
+        answers.put((raw, False))
+    else:
+        answers.put((raw, True))
+
+
+class _Streamed:
+    """The connection as a streaming cursor sees it: its statements leave their rows on the wire."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def query(self, sql: Any) -> Any:
+        return self._connection.query(sql, unbuffered=True)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+@functools.cache
+def _streaming(cursor_class: Any) -> Any:
+    """Return the cursor class whose ``execute()`` says that it streams; mysqlclient's tells that only afterwards."""
+
+    class Streaming(cursor_class):  # type: ignore[misc]
+        def _get_db(self) -> Any:
+            return _Streamed(super()._get_db())
+
+    Streaming.__name__, Streaming.__qualname__ = cursor_class.__name__, cursor_class.__qualname__
+    return Streaming

@@ -1,0 +1,214 @@
+"""``manage()`` over each driver: what the owner of a connection sees when it dies."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import persistconn
+from persistconn.keepalive import KEEPALIVE
+from persistconn.keeper import KEEPER
+from persistconn.testing import eventually
+
+pytestmark = pytest.mark.server
+
+INTERRUPTIONS = 500
+
+
+@pytest.fixture(autouse=True)
+def _no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The owner's side alone: no sweep replaces anything behind it."""
+    monkeypatch.setattr(KEEPER, "on_connection", lambda pace: None)
+    KEEPALIVE.stop()
+    yield
+    persistconn.shutdown()
+
+
+@pytest.fixture
+def conn(module: ModuleType, arguments: dict[str, Any]) -> Iterator[Any]:
+    """This thread's connection."""
+    conn = persistconn.manage(module).connect(**arguments)
+    yield conn
+    conn.retire()
+
+
+@pytest.fixture
+def kill(contract_server: Any) -> Callable[[Any], None]:
+    """End the session of a connection, and wait until the server has."""
+
+    def kill(conn: Any) -> None:
+        held = conn._held
+        contract_server.kill_session(held.driver.session_id(held.raw))
+        eventually(lambda: held.driver.hung_up(held.raw))
+
+    return kill
+
+
+def run(conn: Any, sql: str, *values: Any) -> Any:
+    """Run a statement with a cursor of the driver's and return its rows."""
+    with conn.cursor() as cursor:
+        cursor.execute(sql, values or None)
+        return cursor.fetchall()
+
+
+def session(conn: Any) -> int:
+    """Ask the server for the id of the session."""
+    return int(run(conn, "SELECT CONNECTION_ID()")[0][0])
+
+
+def test_statements_and_cursors_are_the_driver_s(conn: Any, module: ModuleType) -> None:
+    """Parameters, rowcount, lastrowid, executemany, dictionaries and streams."""
+    with conn.cursor() as cursor:
+        cursor.executemany("INSERT INTO t (x) VALUES (%s)", [(1,), (2,), (3,)])
+        assert (cursor.rowcount, cursor.lastrowid) == (3, 1)
+        cursor.execute("UPDATE t SET x = x + %s WHERE id > %s", (10, 1))
+        assert cursor.rowcount == 2
+        cursor.execute("SET SESSION wait_timeout = 1000")
+        assert cursor.rowcount == 0
+    with conn.cursor(module.cursors.DictCursor) as cursor:
+        cursor.execute("SELECT x FROM t WHERE id = %s", (3,))
+        assert list(cursor.fetchall()) == [{"x": 13}]
+    with conn.cursor(module.cursors.SSCursor) as cursor:
+        assert isinstance(cursor, module.cursors.SSCursor)
+        cursor.execute("SELECT x FROM t ORDER BY id")
+        assert [row[0] for row in cursor] == [1, 12, 13]
+    assert run(conn, "SELECT 'it''s', %s", "it's") == (("it's", "it's"),)
+
+
+def test_several_results_are_read_one_by_one(conn: Any) -> None:
+    """And a cursor that leaves some does not disturb the next."""
+    run(conn, "CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; END")
+    with conn.cursor() as cursor:
+        cursor.execute("CALL p()")
+        assert cursor.fetchall() == ((1,),)
+        assert cursor.nextset()
+        assert cursor.fetchall() == ((2,),)
+    with conn.cursor() as cursor:
+        cursor.execute("CALL p()")
+    assert run(conn, "SELECT 3") == ((3,),)
+
+
+def test_session_that_was_killed_while_idle_is_replaced(conn: Any, kill: Callable[[Any], None]) -> None:
+    """The statement is sent once, on the new one."""
+    before = session(conn)
+    kill(conn)
+    run(conn, "INSERT INTO t (x) VALUES (%s)", 1)
+    assert run(conn, "SELECT x FROM t") == ((1,),)
+    assert session(conn) != before
+
+
+def test_session_that_expired_is_replaced(module: ModuleType, arguments: dict[str, Any]) -> None:
+    """Again and again, by the check before the statement alone."""
+    conn = persistconn.manage(module).connect(**arguments, init_command="SET SESSION wait_timeout = 1")
+    held = conn._held
+    for n in range(3):
+        run(conn, "INSERT INTO t (x) VALUES (%s)", n)
+        eventually(lambda: held.driver.hung_up(held.raw))
+    assert run(conn, "SELECT x FROM t ORDER BY id") == ((0,), (1,), (2,))
+    conn.retire()
+
+
+def test_transaction_that_was_lost_is_told_and_its_rest_refused(conn: Any, kill: Callable[[Any], None]) -> None:
+    """A half of it must never commit."""
+    conn.begin()
+    run(conn, "INSERT INTO t (x) VALUES (1)")
+    kill(conn)
+    for _ in range(2):
+        with pytest.raises(persistconn.TransactionLost):
+            run(conn, "INSERT INTO t (x) VALUES (2)")
+    conn.rollback()
+    assert run(conn, "SELECT x FROM t") == ()
+
+
+def test_write_that_was_cut_in_the_middle_is_unknown(conn: Any, contract_server: Any, module: ModuleType) -> None:
+    """The error is the driver's OperationalError too."""
+    held = conn._held
+    before = held.driver.session_id(held.raw)
+    timer = threading.Timer(0.3, lambda: contract_server.kill_session(before))
+    timer.start()
+    with pytest.raises(persistconn.OutcomeUnknown) as caught:
+        run(conn, "INSERT INTO t (x) SELECT SLEEP(5)")
+    timer.join()
+    assert isinstance(caught.value, module.OperationalError)
+    assert run(conn, "SELECT 7") == ((7,),)
+
+
+def test_read_that_was_cut_in_the_middle_is_read_again(conn: Any, contract_server: Any) -> None:
+    """It has no effect, so nobody needs to know."""
+    held = conn._held
+    before = held.driver.session_id(held.raw)
+    timer = threading.Timer(0.3, lambda: contract_server.kill_session(before))
+    timer.start()
+    assert run(conn, f"SELECT IF(CONNECTION_ID() = {before}, SLEEP(5), 7)") == ((7,),)
+    timer.join()
+
+
+def test_session_s_settings_survive(conn: Any, kill: Callable[[Any], None], database: str) -> None:
+    """However they were made."""
+    run(conn, "SET SESSION time_zone = '+05:00'")
+    run(conn, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    run(conn, "USE information_schema")
+    conn.autocommit(False)
+    ask = "SELECT @@time_zone, DATABASE(), @@autocommit"
+    before = run(conn, ask)
+    conn.rollback()
+    kill(conn)
+    assert run(conn, ask) == before == (("+05:00", "information_schema", 0),)
+    isolation = run(conn, "SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')")
+    assert {row[1] for row in isolation} == {"READ-COMMITTED"}
+
+
+class Interruption(Exception):
+    """What Dramatiq's and Celery's time limits throw into a thread."""
+
+
+def test_exception_at_any_moment_never_leads_to_another_query_s_rows(
+    module: ModuleType, arguments: dict[str, Any]
+) -> None:
+    """Asynchronous exceptions strike between send and read as anywhere else."""
+    rng, wrong, answers = random.Random(7), [], 0
+    ready, stop = threading.Event(), threading.Event()
+
+    def work() -> None:
+        nonlocal answers
+        conn = persistconn.manage(module).connect(**arguments)
+        n = 0
+        while not stop.is_set():
+            n += 1
+            try:
+                ready.set()
+                rows = run(conn, f"SELECT {n}, REPEAT('x', {rng.randrange(1, 40000)})")
+                if rows[0][0] != n:
+                    wrong.append((n, rows[0][0]))
+                answers += 1
+            except (Interruption, module.Error, IndexError):
+                continue
+        ready.clear()
+
+    def survive() -> None:
+        while not stop.is_set():
+            try:
+                work()
+            except Interruption:
+                continue
+
+    worker = threading.Thread(target=survive)
+    worker.start()
+    ready.wait(10)
+    try:
+        for _ in range(INTERRUPTIONS):
+            time.sleep(rng.random() * 0.003)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(Interruption))
+    finally:
+        stop.set()
+        worker.join(30)
+    assert not worker.is_alive()
+    assert wrong == []
+    assert answers > 0
