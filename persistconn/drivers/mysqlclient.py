@@ -17,6 +17,7 @@ from persistconn.drivers.base import Fault, Raw
 from persistconn.drivers.faults import code_of
 from persistconn.drivers.mysqlclient_raw import raw_class
 from persistconn.drivers.status import AUTOCOMMIT, IN_TRANSACTION, MORE_RESULTS
+from persistconn.drivers.watchdog import WATCHDOG
 
 PINGS_AT_ONCE = 256
 """A thread each: the library's ping blocks. So many silent servers still cost one ``ping_timeout`` together."""
@@ -33,6 +34,7 @@ class MySQLClient:
         for name in ("connections", "cursors"):
             importlib.import_module(f"{module.__name__}.{name}")
         self._raw_class = raw_class(module)
+        WATCHDOG.start()
 
     def address(self, arguments: Mapping[str, Any]) -> str:
         if path := arguments.get("unix_socket"):
@@ -47,13 +49,13 @@ class MySQLClient:
     def wait_timeout(self, raw: Raw) -> float:
         rows = raw.wire.rows
         raw.keep_answer()
-        watch = raw.wire.watch()
+        watch = WATCHDOG.after(raw.wire.limit, raw.wire.cut)
         try:
             raw.wire.rows = None
             raw._call(raw._query, "SELECT @@session.wait_timeout")
             (seconds,) = raw.wire.rows.fetch_row(0)[0]
         finally:
-            watch.cancel()
+            watch.call_off()
             raw.wire.rows = rows
         return float(seconds)
 
@@ -87,6 +89,10 @@ class MySQLClient:
 
     def ping(self, raws: Iterable[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:
         everything = list(raws)
+        if len(everything) == 1:
+            # An owner's: on his own thread.
+            yield everything[0], _ping_here(everything[0], timeout)
+            return
         for start in range(0, len(everything), PINGS_AT_ONCE):
             yield from _ping(everything[start : start + PINGS_AT_ONCE], timeout)
 
@@ -155,13 +161,28 @@ def _ping(raws: list[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:
 
 
 def _ping_one(raw: Raw, answers: queue.SimpleQueue[tuple[Raw, bool]]) -> None:
+    alive = False
+    try:
+        alive = _send_ping(raw)
+    finally:
+        answers.put((raw, alive))
+
+
+def _ping_here(raw: Raw, timeout: float) -> bool:
+    watch = WATCHDOG.after(timeout, raw.wire.cut)
+    try:
+        return _send_ping(raw)
+    finally:
+        watch.call_off()
+
+
+def _send_ping(raw: Raw) -> bool:
     try:
         raw.keep_answer()
         raw.ping()
-    except Exception:
-        answers.put((raw, False))
-    else:
-        answers.put((raw, True))
+    except raw.module.Error:
+        return False
+    return True
 
 
 class _Streamed:
@@ -185,5 +206,6 @@ def _streaming(cursor_class: Any) -> Any:
         def _get_db(self) -> Any:
             return _Streamed(super()._get_db())
 
-    Streaming.__name__, Streaming.__qualname__ = cursor_class.__name__, cursor_class.__qualname__
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(Streaming, name, getattr(cursor_class, name))
     return Streaming

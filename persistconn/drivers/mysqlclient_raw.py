@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from persistconn.drivers import faults, status
+from persistconn.drivers.wire import Arrival, Wire
 from persistconn.statement import SQL
 
 # Charsets in which the second byte of a character can be a backslash.
@@ -25,106 +26,41 @@ def raw_class(module: Any) -> Any:
     return type("RawConnection", (RawConnection, module.connections.Connection), {"module": module, "rows_class": rows})
 
 
-class Wire:
-    """What is known of one connection. A plain object, because attributes of mysqlclient's own are slow to look up."""
-
-    __slots__ = (
-        "arrived",
-        "doomed",
-        "duplicate",
-        "inside",
-        "kept",
-        "limit",
-        "lost",
-        "pid",
-        "read_status",
-        "rows",
-        "session",
-        "status",
-        "status_is_current",
-        "streaming",
-        "unbuffered",
-    )
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self.pid = os.getpid()
-        self.session = 0
-        self.duplicate: socket.socket | None = None
-        """Of the descriptor. The library's own number may be anybody's once it has closed it, and it does so unasked when
-        the connection is lost; this one can be looked at and shut down from any thread."""
-        self.status = 0
-        self.status_is_current = True
-        self.read_status: status.Reader | None = None
-        self.rows: Any = None
-        """Those of the last statement, until ``store_result()`` takes them."""
-        self.unbuffered = False
-        self.streaming = False
-        self.kept = False
-        self.lost = False
-        self.inside = 0
-        """The thread that is in a call into the library, which must not be closed now: 2.2 would crash, 2.3 refuses."""
-        self.doomed = False
-        self.arrived = threading.Event()
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether this is the process that connected, and not one that it forked."""
-        return self.pid == os.getpid()
-
-    @property
-    def is_entered(self) -> bool:
-        """Whether another thread is in a call into the library."""
-        return self.is_ours and self.inside not in (0, threading.get_ident())
-
-    def note_error(self, code: int) -> None:
-        """Note what an error with this number says of the connection."""
-        if not faults.is_client_code(code):
-            self.status &= ~status.MORE_RESULTS  # A server error is the last of the results.
-        elif code != faults.OUT_OF_SYNC:
-            self.lost = True
-
-    def watch(self) -> threading.Timer:
-        """Cut the connection unless the returned timer is cancelled within ``limit`` seconds."""
-        timer = threading.Timer(self.limit, self.cut)
-        timer.daemon = True
-        timer.start()
-        return timer
-
-    def cut(self) -> None:
-        """Make whatever waits for the server fail at once. Any thread; nothing in a forked process."""
-        if self.is_ours:
-            _shut_down(self.duplicate)
-
-
-def _shut_down(sock: socket.socket | None) -> None:
-    with contextlib.suppress(OSError):
-        if sock is not None:
-            sock.shutdown(socket.SHUT_RDWR)
-
-
 class Rows(_Driver):  # type: ignore[misc]
     """Rows that are fetched from the server one by one; tells its connection when the last was read."""
 
     def __init__(self, raw: Any) -> None:
+        self._raw: Any = None
         super().__init__(raw, 1, raw.converter)
         self._raw = raw
 
     def fetch_row(self, maxrows: int = 1, how: int = 0) -> Any:
+        if self._raw is None:
+            return super().fetch_row(maxrows, how)
         rows = self._raw._call(super().fetch_row, maxrows, how)
         if not maxrows or len(rows) < maxrows:
-            self._raw.wire.streaming = False
+            self._end()
         return rows
 
     def discard(self) -> None:
-        self._raw._call(super().discard)
-        self._raw.wire.streaming = False
+        if self._raw is not None:
+            self._raw._call(super().discard)
+            self._end()
+
+    def _end(self) -> None:
+        raw, self._raw = self._raw, None
+        raw.wire.streaming = False
+
+    def __del__(self) -> None:
+        if self._raw is not None:
+            self._end()  # The library reads the rest now.
 
 
 def _blocking(name: str) -> Callable[..., Any]:
     sql = name if name in ("commit", "rollback") else ""
 
     def call(self: Any, *args: Any) -> Any:
+        self._refuse_while_streaming()
         return self._call(getattr(super(RawConnection, self), name), *args, sql=sql)
 
     call.__name__ = name
@@ -143,36 +79,17 @@ class RawConnection(_Driver):  # type: ignore[misc]
 
     def __init__(self, limit: float, *args: Any, **kwargs: Any) -> None:
         self.wire = wire = Wire(max(limit, 0.1))
-        threading.Thread(target=self._watch_arrival, name="persistconn-connect", daemon=True).start()
+        arrival = Arrival(self, wire)
         try:
             super().__init__(*args, connect_timeout=max(1, math.ceil(limit)), **kwargs)
         except BaseException:
             self.abandon()
             raise
         finally:
-            wire.arrived.set()
+            arrival.end()
         wire.session = self.thread_id()
         # Closing takes the library's reference to it away.
         self.decoders = self.converter
-
-    def _watch_arrival(self) -> None:
-        """Cut a connect that takes longer than its limit.
-
-        The library's connect_timeout ends with the login, where the constructor's own round trips only begin, and once
-        TLS is up MariaDB's library does not heed it at all.
-        """
-        wire, sock, is_half_time = self.wire, None, True
-        while not wire.arrived.wait(wire.limit / 2):
-            # Taken at half-time and used at the end: should the library just have closed the descriptor, whose number is
-            # then anybody's, it is on its way back to us and we shall not be here by then.
-            if sock is None and wire.duplicate is None:
-                sock = self._find_socket()
-            elif not is_half_time:
-                wire.cut()
-                _shut_down(sock)
-            is_half_time = False
-        if sock is not None:
-            sock.close()
 
     def _find_socket(self) -> socket.socket | None:
         with contextlib.suppress(OSError, self.module.Error):
@@ -199,11 +116,20 @@ class RawConnection(_Driver):  # type: ignore[misc]
         self._note(wire, sql)
         return answer
 
+    def _refuse_while_streaming(self) -> None:
+        # As the library does, which however would go on to tell the cursor that streams of the same error.
+        if self.wire.streaming and not self.wire.lost:
+            raise self.module.ProgrammingError(
+                faults.OUT_OF_SYNC, "Commands out of sync; the rows of the last statement are not all read yet"
+            )
+
     def query(self, sql: SQL, unbuffered: bool = False) -> None:
         wire = self.wire
+        if wire.streaming:
+            self._refuse_while_streaming()
         if wire.kept:
             self._forget_kept()
-        wire.rows, wire.unbuffered, wire.streaming = None, unbuffered, False
+        wire.rows, wire.unbuffered = None, unbuffered
         self._call(self._query, sql, sql=sql)
 
     def _query(self, sql: SQL) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -71,6 +72,7 @@ class PrivateServer:
         """Stop the process as it is: its sockets stay, and nobody answers."""
         assert self.private.pid is not None
         os.kill(self.private.pid, signal.SIGSTOP)
+        time.sleep(0.1)  # Its threads stop one by one, each when it next runs.
         try:
             yield
         finally:
@@ -130,6 +132,7 @@ class ContainerServer:
     def paused(self) -> Iterator[None]:
         inside = self._container.get_wrapped_container()
         inside.kill("SIGSTOP")
+        time.sleep(0.3)
         try:
             yield
         finally:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
+import itertools
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -170,45 +174,36 @@ class Interruption(Exception):
 
 
 def test_exception_at_any_moment_never_leads_to_another_query_s_rows(
-    module: ModuleType, arguments: dict[str, Any]
+    module: ModuleType, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asynchronous exceptions strike between send and read as anywhere else."""
-    rng, wrong, answers = random.Random(7), [], 0
-    ready, stop = threading.Event(), threading.Event()
+    # They strike in destructors too, where nobody can catch them, and leave what was being made to the collector.
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+    managed, rng, stop = persistconn.manage(module), random.Random(7), threading.Event()
+    answers: list[tuple[int, int]] = []
 
     def work() -> None:
-        nonlocal answers
-        conn = persistconn.manage(module).connect(**arguments)
-        n = 0
-        while not stop.is_set():
-            n += 1
-            try:
-                ready.set()
+        conn = managed.connect(**arguments)
+        for n in itertools.count():
+            if stop.is_set():
+                return
+            with contextlib.suppress(Interruption, module.Error):
                 rows = run(conn, f"SELECT {n}, REPEAT('x', {rng.randrange(1, 40000)})")
-                if rows[0][0] != n:
-                    wrong.append((n, rows[0][0]))
-                answers += 1
-            except (Interruption, module.Error, IndexError):
-                continue
-        ready.clear()
+                answers.append((n, rows[0][0]))
 
-    def survive() -> None:
-        while not stop.is_set():
-            try:
-                work()
-            except Interruption:
-                continue
-
-    worker = threading.Thread(target=survive)
-    worker.start()
-    ready.wait(10)
-    try:
-        for _ in range(INTERRUPTIONS):
-            time.sleep(rng.random() * 0.003)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(Interruption))
-    finally:
-        stop.set()
-        worker.join(30)
+    worker = threading.Thread()
+    struck = 0
+    while struck < INTERRUPTIONS:
+        if not worker.is_alive():
+            worker = threading.Thread(target=work)  # The last one was struck outside of every try.
+            worker.start()
+        time.sleep(rng.random() * 0.003)
+        target, exception = ctypes.c_ulong(worker.ident or 0), ctypes.py_object(Interruption)
+        struck += ctypes.pythonapi.PyThreadState_SetAsyncExc(target, exception)
+    stop.set()
+    worker.join(30)
+    gc.collect()
     assert not worker.is_alive()
-    assert wrong == []
-    assert answers > 0
+    assert [pair for pair in answers if pair[0] != pair[1]] == []
+    assert answers

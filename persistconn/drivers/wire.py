@@ -1,0 +1,120 @@
+"""What is known of one connection of mysqlclient's, and the watch over its making."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from typing import Any
+
+from persistconn.drivers import faults, status
+from persistconn.drivers.watchdog import WATCHDOG
+
+_MOST_LOOKS = 20
+
+
+class Wire:
+    """What is known of one connection. A plain object, because attributes of mysqlclient's own are slow to look up."""
+
+    __slots__ = (
+        "doomed",
+        "duplicate",
+        "inside",
+        "kept",
+        "limit",
+        "lost",
+        "pid",
+        "read_status",
+        "rows",
+        "session",
+        "status",
+        "status_is_current",
+        "streaming",
+        "unbuffered",
+    )
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.pid = os.getpid()
+        self.session = 0
+        self.duplicate: socket.socket | None = None
+        """Of the descriptor. The library's own number may be anybody's once it has closed it, and it does so unasked when
+        the connection is lost; this one can be looked at and shut down from any thread."""
+        self.status = 0
+        self.status_is_current = True
+        self.read_status: status.Reader | None = None
+        self.rows: Any = None
+        """Those of the last statement, until ``store_result()`` takes them."""
+        self.unbuffered = False
+        self.streaming = False
+        self.kept = False
+        self.lost = False
+        self.inside = 0
+        """The thread that is in a call into the library, which must not be closed now: 2.2 would crash, 2.3 refuses."""
+        self.doomed = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is the process that connected, and not one that it forked."""
+        return self.pid == os.getpid()
+
+    @property
+    def is_entered(self) -> bool:
+        """Whether another thread is in a call into the library."""
+        return self.is_ours and self.inside not in (0, threading.get_ident())
+
+    def note_error(self, code: int) -> None:
+        """Note what an error with this number says of the connection."""
+        if not faults.is_client_code(code):
+            self.status &= ~status.MORE_RESULTS  # A server error is the last of the results.
+        elif code != faults.OUT_OF_SYNC:
+            self.lost = True
+
+    def cut(self) -> None:
+        """Make whatever waits for the server fail at once. Any thread; nothing in a forked process."""
+        if self.is_ours:
+            _shut_down(self.duplicate)
+
+
+def _shut_down(sock: socket.socket | None) -> None:
+    with contextlib.suppress(OSError):
+        if sock is not None:
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+class Arrival:
+    """Cuts a connect that takes longer than its limit.
+
+    The library's connect_timeout ends with the login, where the constructor's own round trips only begin, and once TLS is
+    up MariaDB's library does not heed it at all.
+    """
+
+    def __init__(self, raw: Any, wire: Wire) -> None:
+        self._raw, self._wire = raw, wire
+        self._looks = 0
+        self._socket: socket.socket | None = None
+        self._watch = WATCHDOG.after(wire.limit / 2, self._look)
+
+    def end(self) -> None:
+        """Stop watching."""
+        self._watch.call_off()
+        self._raw, sock = None, self._socket
+        if sock is not None:
+            sock.close()
+
+    def _look(self) -> None:
+        raw, wire = self._raw, self._wire
+        if raw is None:
+            return
+        # Taken at half-time and used at the end: should the library just have closed the descriptor, whose number is then
+        # anybody's, the connect is about to fail, and nobody looks here again.
+        if self._socket is None and wire.duplicate is None:
+            self._socket = raw._find_socket()
+        elif self._looks:
+            wire.cut()
+            _shut_down(self._socket)
+        self._looks += 1
+        self._watch = WATCHDOG.after(wire.limit / 2, self._look)
+        if self._raw is None or self._looks == _MOST_LOOKS:
+            self.end()  # It has ended in the meantime, or was given up by an exception that nobody could catch.
