@@ -33,6 +33,8 @@ class PersistentConnection:
         """Send one statement and read its answer; the driver's cursors call this."""
         answer = self._guard.exchange(sql, lambda raw: raw.query(sql, *args, **kwargs))
         held = self._held
+        if held.driver.has_unread(held.raw):
+            self._guard.watch_stream(sql)
         if held.session.note(sql):
             held.wait_timeout = self._guard.exchange("SELECT", held.driver.wait_timeout)
         return answer
@@ -98,10 +100,10 @@ class PersistentConnection:
 
     def next_result(self, *args: Any, **kwargs: Any) -> Any:
         """Read the next result set of the same statement, if there is one: the connection may be a new one."""
-        driver = self._held.driver
-        return self._guard.exchange(
-            "CALL", lambda raw: raw.next_result(*args, **kwargs) if driver.has_unread(raw) else driver.no_more_results
-        )
+        held = self._held
+        if not held.driver.has_unread(held.raw):
+            return held.driver.no_more_results
+        return self._guard.exchange("CALL", lambda raw: raw.next_result(*args, **kwargs))
 
     def close(self) -> None:
         """End the unit of work: roll back what is open. Gives nothing back, and can be called any number of times."""

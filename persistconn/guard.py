@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import current_thread, get_ident
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from persistconn.drivers import Fault
 from persistconn.drivers.base import Raw
@@ -67,6 +67,26 @@ class Guard:
             held.release()
             return answer
         raise AssertionError("the second try either returns or raises")
+
+    def watch_stream(self, sql: SQL) -> None:
+        """Have the rows that are left on the wire fetched under the guard too: a loss there is told like any other."""
+        held, raw = self._held, self._held.raw
+
+        def watched(fetch: Callable[..., T]) -> Callable[..., T]:
+            def fetch_or_tell(*args: Any, **kwargs: Any) -> T:
+                in_transaction, autocommit = held.driver.in_transaction(raw), held.driver.autocommits(raw)
+                try:
+                    return fetch(*args, **kwargs)
+                except BaseException as error:
+                    if held.raw is not raw or not held.has_raw:
+                        raise  # Read on behind the boundary, where the rows were given up.
+                    loss = self._judge(raw, error, sql, in_transaction, autocommit, is_last=True)
+                    # Some rows have been handed out: the statement cannot be sent again unseen.
+                    self._tell(Loss.UNREAD if loss is Loss.AGAIN else loss, error, sql)
+
+            return fetch_or_tell
+
+        held.driver.watch_stream(raw, watched)
 
     def _ready(self) -> Raw:
         """Return the raw connection, seized, alive as far as can be told without a round trip."""

@@ -175,6 +175,9 @@ class Held:
         self.on_open(self)
 
     def _put(self, fresh: Fresh) -> None:
+        if self.raw is not None and not self.driver.has_unread(self.raw):
+            # The cursor of a statement that has just ended may not have taken its rows yet.
+            self.driver.carry_answer(self.raw, fresh.raw)
         self.raw, self.wait_timeout = fresh
         self.has_raw = True
         self.connected_at = self.proved_at = self.clock()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from types import ModuleType
 from typing import Any, Protocol
@@ -51,6 +51,12 @@ class Driver(Protocol):
 
     def carry_over(self, old: Raw, new: Raw) -> None:
         """Give a new connection what the caller set on the old one in this process (encoders and the like)."""
+
+    def carry_answer(self, old: Raw, new: Raw) -> None:
+        """Give a new connection the answer that the old one's last statement left, which its cursor may not have taken."""
+
+    def watch_stream(self, raw: Raw, watch: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Have each fetch from the rows that the last statement left on the wire go through ``watch``."""
 
     def in_transaction(self, raw: Raw) -> bool:
         """Say whether a transaction is, or may be, open; without I/O."""

@@ -8,7 +8,7 @@ import importlib
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -67,6 +67,13 @@ class MySQLClient:
         new.encoders = old.encoders
         new.decoders.clear()
         new.decoders.update(old.decoders)
+
+    def carry_answer(self, old: Raw, new: Raw) -> None:
+        new.wire.rows = old.wire.rows
+        new.keep_answer(old)
+
+    def watch_stream(self, raw: Raw, watch: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        raw.wire.watch = watch
 
     def in_transaction(self, raw: Raw) -> bool:
         wire = raw.wire

@@ -129,7 +129,7 @@ class RawConnection(_Driver):  # type: ignore[misc]
             self._refuse_while_streaming()
         if wire.kept:
             self._forget_kept()
-        wire.rows, wire.unbuffered = None, unbuffered
+        wire.rows, wire.unbuffered, wire.watch = None, unbuffered, None
         self._call(self._query, sql, sql=sql)
 
     def _query(self, sql: SQL) -> None:
@@ -169,7 +169,12 @@ class RawConnection(_Driver):  # type: ignore[misc]
 
     def use_result(self) -> Any:
         """Return the rows of the last query: from the wire, if it was sent for that."""
-        return self.rows_class(self) if self.wire.streaming else self.store_result()
+        if not self.wire.streaming:
+            return self.store_result()
+        rows = self.rows_class(self)
+        if self.wire.watch is not None:
+            rows.fetch_row = self.wire.watch(rows.fetch_row)
+        return rows
 
     def discard_result(self) -> None:
         if self.wire.streaming:
@@ -205,10 +210,10 @@ class RawConnection(_Driver):  # type: ignore[misc]
         rows = self.wire.rows
         return bool(rows.has_next) if rows is not None else status.is_several(sql)
 
-    def keep_answer(self) -> None:
-        """Keep what the last statement of the caller's left, because a statement of ours comes now."""
+    def keep_answer(self, of: Any = None) -> None:
+        """Keep what the caller's last statement left, here or on another connection: a statement of ours comes now."""
         for name in ("affected_rows", "insert_id", "warning_count"):
-            value = getattr(self, name)()
+            value = getattr(of or self, name)()
             # An attribute of the object goes before the class's method, so other statements pay nothing for it.
             self.__dict__[name] = lambda value=value: value
         self.wire.kept = True

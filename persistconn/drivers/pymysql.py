@@ -9,7 +9,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -64,6 +64,13 @@ class PyMySQL:
     def carry_over(self, old: Raw, new: Raw) -> None:
         # Django takes an encoder out after connecting; a reconnect must not bring it back.
         new.encoders, new.decoders = old.encoders, old.decoders
+
+    def carry_answer(self, old: Raw, new: Raw) -> None:
+        new._result, new._affected_rows = old._result, old._affected_rows
+
+    def watch_stream(self, raw: Raw, watch: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        result = raw._result
+        result._read_rowdata_packet_unbuffered = watch(result._read_rowdata_packet_unbuffered)
 
     def in_transaction(self, raw: Raw) -> bool:
         status = raw.server_status

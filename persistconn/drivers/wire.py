@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from persistconn.drivers import faults, status
@@ -32,6 +33,7 @@ class Wire:
         "status_is_current",
         "streaming",
         "unbuffered",
+        "watch",
     )
 
     def __init__(self, limit: float) -> None:
@@ -48,6 +50,8 @@ class Wire:
         """Those of the last statement, until ``store_result()`` takes them."""
         self.unbuffered = False
         self.streaming = False
+        self.watch: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
+        """What each fetch of the rows on the wire goes through."""
         self.kept = False
         self.lost = False
         self.inside = 0

@@ -13,6 +13,7 @@ import pytest
 import persistconn
 from persistconn.keepalive import KEEPALIVE
 from persistconn.keeper import KEEPER
+from persistconn.policy import Reason
 from persistconn.testing import MariaDB, eventually
 
 pytestmark = pytest.mark.server
@@ -295,6 +296,22 @@ def test_unread_rows_end_with_the_unit(db: Any, server: MariaDB, table: dict[str
     assert [(42,)] == fetch(connection, "SELECT 42")
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+def test_rows_that_are_lost_half_way_are_told(db: Any, server: MariaDB, table: dict[str, Any], is_open: bool) -> None:
+    """An unbuffered cursor reads from the wire long after its statement; a loss there is no raw error either."""
+    connection = db.connect(**table, cursorclass=pymysql.cursors.SSCursor, autocommit=not is_open)
+    cursor = connection.cursor()
+    cursor.execute("SELECT seq, REPEAT('x', 1000) FROM seq_1_to_1000000")
+    cursor.fetchone()
+    kill(server, connection.thread_id())
+    expected = persistconn.TransactionLost if is_open else persistconn.ConnectionLost
+    with pytest.raises(expected) as told:
+        list(cursor)
+    assert isinstance(told.value.__cause__, pymysql.OperationalError)
+    connection.rollback()
+    assert [(42,)] == fetch(connection, "SELECT 42")
+
+
 @pytest.mark.parametrize("blow", [KeyboardInterrupt, RuntimeError])
 def test_exception_between_send_and_reply_discards_the_connection(
     db: Any, server: MariaDB, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch, blow: type[BaseException]
@@ -340,6 +357,22 @@ def test_wait_timeout_that_is_set_later_counts(db: Any, server: MariaDB, databas
         cursor.execute("SET SESSION wait_timeout = 77")
         assert 0 == cursor.rowcount
     assert 77.0 == connection._held.wait_timeout
+
+
+def test_answer_survives_a_replacement_that_comes_before_it_is_taken(
+    db: Any, server: MariaDB, table: dict[str, Any]
+) -> None:
+    """The sweep may swap the raw connection between the reply and the cursor's look at it."""
+    execute(server, table, "CREATE TABLE counted (id INT AUTO_INCREMENT PRIMARY KEY)")
+    connection = db.connect(**table, autocommit=True)
+    session = connection.thread_id()
+    connection.query("INSERT INTO counted VALUES (7)")
+    assert connection._held.renew(Reason.LIFETIME)
+    assert session != connection.thread_id()
+    assert (7, 1) == (connection.insert_id(), connection.affected_rows())
+    connection.query("SELECT 'taken late'")
+    assert connection._held.renew(Reason.LIFETIME)
+    assert (("taken late",),) == connection._result.rows
 
 
 def test_no_secret_is_shown(db: Any, server: MariaDB, database: dict[str, Any]) -> None:
