@@ -41,9 +41,11 @@ setup(
         "APScheduler>=3.10,<4",  # 4 is another library under the same name
         "Django>=4.2",
         "cronsim>=2.7",
+        "tzdata",  # slim images bring no time zones
     ],
     extras_require={
         "demo": ["rich>=13"],
+        "mysqlclient": ["mysqlclient>=2.2"],
         "test": ["pytest>=8", "pytest-randomly>=3.15", "rich>=13"],
     },
     entry_points={"console_scripts": ["workers = workers.__main__:main"]},

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from persistconn.drivers import Driver
+from persistconn.drivers import Driver, sockets
 from persistconn.drivers.base import Raw
 from persistconn.errors import Bound, bind
 from persistconn.gate import Gate
@@ -63,6 +63,7 @@ class Opening:
     def _connect(self, session: Session, old: Raw | None) -> Fresh:
         raw = self.driver.connect(self.args, self._arguments(), self.policy.connect_timeout)
         try:
+            sockets.watch_path(self.driver.fileno(raw))
             self._rebuild(raw, session, old)
             return Fresh(raw, self.driver.wait_timeout(raw))
         except BaseException:

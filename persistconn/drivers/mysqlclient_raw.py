@@ -43,7 +43,7 @@ class Rows(_Driver):  # type: ignore[misc]
         return rows
 
     def discard(self) -> None:
-        if self._raw is not None:
+        if self._raw is not None and not self._raw.wire.lost:
             self._raw._call(super().discard)
             self._end()
 
@@ -173,7 +173,7 @@ class RawConnection(_Driver):  # type: ignore[misc]
             return self.store_result()
         rows = self.rows_class(self)
         if self.wire.watch is not None:
-            rows.fetch_row = self.wire.watch(rows.fetch_row)
+            rows.fetch_row, rows.discard = self.wire.watch(rows.fetch_row), self.wire.watch(rows.discard)
         return rows
 
     def discard_result(self) -> None:

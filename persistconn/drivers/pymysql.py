@@ -71,6 +71,7 @@ class PyMySQL:
     def watch_stream(self, raw: Raw, watch: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         result = raw._result
         result._read_rowdata_packet_unbuffered = watch(result._read_rowdata_packet_unbuffered)
+        result._finish_unbuffered_query = watch(result._finish_unbuffered_query)  # What close() reads to the end.
 
     def in_transaction(self, raw: Raw) -> bool:
         status = raw.server_status

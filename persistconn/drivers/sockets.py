@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import select
 import socket
 import sys
@@ -31,6 +33,30 @@ def hung_up(sock: socket.socket) -> bool:
         return bool(poll.poll(0))
     except (OSError, ValueError):
         return True
+
+
+# A path that dies without a word (a host gone, a NAT entry dropped) is noticed within a minute, and without a limit on how
+# long a statement may take: keepalive probes find it while an answer is awaited, the user timeout while something of
+# ours is unacknowledged. Either alone misses the other case; the kernel's defaults are two hours and 15 minutes.
+_PROBE_AFTER, _PROBE_EVERY, _PROBES = 30, 10, 3
+_UNACKNOWLEDGED_MS = 60_000
+
+
+def watch_path(fileno: int) -> None:
+    """Have the kernel watch the path of a TCP connection. What a platform does not know is left out."""
+    options = {
+        (socket.SOL_SOCKET, "SO_KEEPALIVE"): 1,
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE"): _PROBE_AFTER,
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL"): _PROBE_EVERY,
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT"): _PROBES,
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"): _UNACKNOWLEDGED_MS,
+    }
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fileno)) as sock:
+        if sock.family == socket.AF_UNIX:
+            return
+        for (level, name), value in options.items():
+            if hasattr(socket, name):
+                sock.setsockopt(level, getattr(socket, name), value)
 
 
 def is_writable(sock: socket.socket) -> bool:

@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import gc
 import itertools
+import os
 import random
+import socket
 import sys
 import threading
 import time
@@ -97,6 +99,33 @@ def test_several_results_are_read_one_by_one(conn: Any) -> None:
     with conn.cursor() as cursor:
         cursor.execute("CALL p()")
     assert run(conn, "SELECT 3") == ((3,),)
+
+
+@pytest.mark.parametrize("how", ["fetchall", "close"])
+def test_rows_that_are_lost_half_way_are_told(conn: Any, module: ModuleType, contract_server: Any, how: str) -> None:
+    """A stream is read from the wire long after its statement; a loss there is no raw error either."""
+    cursor = conn.cursor(module.cursors.SSCursor)
+    columns = "information_schema.columns"
+    cursor.execute(f"SELECT REPEAT('x', 10000) FROM {columns} a, {columns} b")
+    cursor.fetchone()
+    # Nobody can see yet that the server has hung up: what it had sent before comes first.
+    contract_server.kill_session(conn._held.driver.session_id(conn._held.raw))
+    with pytest.raises(persistconn.ConnectionLost) as told:
+        getattr(cursor, how)()
+    assert isinstance(told.value.__cause__, module.Error)
+    cursor.close()
+    assert run(conn, "SELECT 42") == ((42,),)
+
+
+def test_the_kernel_watches_the_path(conn: Any) -> None:
+    """Keepalive probes and the user timeout, both: either alone misses a case."""
+    fileno = conn._held.driver.fileno(conn._held.raw)
+    with socket.socket(fileno=os.dup(fileno)) as sock:
+        if sock.family == socket.AF_UNIX:
+            pytest.skip("a Unix socket has no path")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
 
 
 def test_session_that_was_killed_while_idle_is_replaced(conn: Any, kill: Callable[[Any], None]) -> None:
