@@ -21,7 +21,7 @@ demo: $(READY)  ## 30 seconds of work while connections expire, are killed and t
 test: $(READY)  ## lint, types, and the tests of the built wheel against a private server
 	@scripts/need-mariadb
 	@rm -rf build  # setuptools would put modules into the wheel that the tree no longer has
-	@$(VENV)/bin/tox run $$(scripts/need-mysqlclient $(VENV)/bin/python && echo -x testenv.extras+=mysqlclient)
+	@! scripts/need-mysqlclient $(VENV)/bin/python || export PERSISTCONN_EXTRAS=test,mysqlclient; $(VENV)/bin/tox run
 
 lint: $(READY)  ## ruff
 	@$(VENV)/bin/tox run -e lint
