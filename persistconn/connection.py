@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from persistconn.drivers.base import Raw
 from persistconn.errors import ConnectionLost
 from persistconn.guard import Guard
 from persistconn.held import Held, State
@@ -31,13 +32,21 @@ class PersistentConnection:
 
     def query(self, sql: SQL, *args: Any, **kwargs: Any) -> Any:
         """Send one statement and read its answer; the driver's cursors call this."""
-        answer = self._guard.exchange(sql, lambda raw: raw.query(sql, *args, **kwargs))
+
+        def send(raw: Raw) -> Any:
+            answer = raw.query(sql, *args, **kwargs)
+            # While the wire is still ours: a replacement right behind the statement must find it noted.
+            self._note(raw, sql)
+            return answer
+
+        return self._guard.exchange(sql, send)
+
+    def _note(self, raw: Raw, sql: SQL) -> None:
         held = self._held
-        if held.driver.has_unread(held.raw):
+        if held.driver.has_unread(raw):
             self._guard.watch_stream(sql)
         if held.session.note(sql):
-            held.wait_timeout = self._guard.exchange("SELECT", held.driver.wait_timeout)
-        return answer
+            held.wait_timeout = held.driver.wait_timeout(raw)
 
     # --- PEP 249 and what the drivers add to it ---------------------------------------------------------------------
 
@@ -73,13 +82,23 @@ class PersistentConnection:
 
     def select_db(self, db: Any) -> None:
         """Change the default database, for this connection and those that replace it."""
-        self._guard.exchange("USE", lambda raw: raw.select_db(db))
-        self._held.session.database = db
+        session = self._held.session
+
+        def select(raw: Raw) -> None:
+            raw.select_db(db)
+            session.database = db
+
+        self._guard.exchange("USE", select)
 
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
         """Change the character set, for this connection and those that replace it."""
-        self._guard.exchange("SET NAMES", lambda raw: raw.set_character_set(charset, collation))
-        self._held.session.charset = charset, collation
+        session = self._held.session
+
+        def choose(raw: Raw) -> None:
+            raw.set_character_set(charset, collation)
+            session.charset = charset, collation
+
+        self._guard.exchange("SET NAMES", choose)
 
     set_charset = set_character_set
 

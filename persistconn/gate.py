@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -34,10 +35,24 @@ def backoff(failures: int, fault: Fault, rng: random.Random) -> float:
     return first / 2 + rng.random() * (ceiling - first / 2)
 
 
+# Until a waiter looks again whether a place is free whose holder was torn away without a word.
+_LONGEST_WAIT = 1.0
+
+
+class _Place:
+    """One connect under way.
+
+    The gate knows it by a weak reference: an asynchronous exception that strikes on the way out of ``connect()``, where
+    nothing can be put right any more, takes it away with the frame.
+    """
+
+    __slots__ = ("__weakref__",)
+
+
 class Gate:
     """The gate to one server. Thread-safe; connects are made outside its lock.
 
-    The lock guards ``_under_way``, ``_failures``, ``_not_before`` and ``_last_error``.
+    The lock guards ``_places``, ``_waiting``, ``_failures``, ``_not_before`` and ``_last_error``.
     """
 
     def __init__(
@@ -46,8 +61,10 @@ class Gate:
         self.address = address
         self._clock = clock
         self._rng = rng or random.Random()
-        self._changed = threading.Condition(threading.Lock())
-        self._under_way = 0
+        # A plain lock: an asynchronous exception inside a Condition would leave it locked, or open.
+        self._lock = threading.Lock()
+        self._waiting: list[threading.Lock] = []
+        self._places: list[weakref.ref[_Place]] = []
         self._failures = 0
         self._not_before = 0.0
         self._last_error: BaseException | None = None
@@ -63,11 +80,12 @@ class Gate:
 
         Raises what ``attempt`` raised if trying again will not help, and ``unavailable`` when the time is up.
         """
-        started = self._clock()
-        tries = 0
-        while self._enter(policy, started + policy.give_up_after):
+        started, place, tries = self._clock(), _Place(), 0
+        while True:
             fault, error = Fault.NONE, None
             try:
+                if not self._enter(place, policy, started + policy.give_up_after):
+                    break
                 return attempt()
             except Exception as caught:
                 tries += 1
@@ -75,32 +93,41 @@ class Gate:
                 if fault is Fault.REFUSED:
                     raise
             finally:
-                self._leave(fault, error)
+                self._leave(place, fault, error)
         waited = self._clock() - started
         raise unavailable(self._farewell(waited, tries)) from self._last_error
 
-    def _enter(self, policy: Policy, deadline: float) -> bool:
+    def _enter(self, place: _Place, policy: Policy, deadline: float) -> bool:
         """Wait for a place; False when the time is up."""
-        with self._changed:
-            while True:
+        while True:
+            with self._lock:
                 now = self._clock()
                 if now >= deadline and self._last_error is not None:
                     return False
-                # One probe for all while the server is away.
-                places = 1 if self._failures else policy.max_connecting
-                if self._under_way < places and now >= self._not_before:
-                    self._under_way += 1
+                if self._is_free(policy) and now >= self._not_before:
+                    self._places.append(weakref.ref(place))
                     return True
-                limits = [self._not_before - now, deadline - now]
-                # With all places taken (or the time up) only somebody's leaving changes anything, and it wakes us.
-                self._pause(min((limit for limit in limits if limit > 0), default=None))
+                waiter = threading.Lock()
+                waiter.acquire()
+                self._waiting.append(waiter)
+            limits = [self._not_before - now, deadline - now, _LONGEST_WAIT]
+            self._pause(waiter, min(limit for limit in limits if limit > 0))
 
-    def _pause(self, timeout: float | None) -> None:
-        self._changed.wait(timeout)
+    def _is_free(self, policy: Policy) -> bool:
+        self._places = [taken for taken in self._places if taken() is not None]
+        # One probe for all while the server is away.
+        places = 1 if self._failures else policy.max_connecting
+        return len(self._places) < places
 
-    def _leave(self, fault: Fault, error: BaseException | None) -> None:
-        with self._changed:
-            self._under_way -= 1
+    def _pause(self, waiter: threading.Lock, timeout: float) -> None:
+        waiter.acquire(timeout=timeout)
+
+    def _leave(self, place: _Place, fault: Fault, error: BaseException | None) -> None:
+        with self._lock:
+            others = [taken for taken in self._places if taken() is not place]
+            if len(others) == len(self._places):
+                return
+            self._places = others
             if fault in DELAYS:
                 self._failures += 1
                 self._last_error = error
@@ -109,7 +136,9 @@ class Gate:
             else:
                 # A refusal is an answer too: the server is there.
                 failures, self._failures, self._not_before, self._last_error = 0, 0, 0.0, None
-            self._changed.notify_all()
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:
+                waiter.release()
         if failures == 1:
             log.warning("no connection to %s, waiting for it: %s", self.address, error, extra={"action": "away"})
 

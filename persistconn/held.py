@@ -187,7 +187,10 @@ class Held:
 
         Tries once; raises what the gate raises.
         """
-        seen = self.exchanges
+        with self._lock:
+            if self.state is State.BUSY:
+                return False  # The statement under way may change the session that the new one would be made like.
+            seen = self.exchanges
         fresh = self.opening.try_once(self.session, self.raw)
         with self._lock:
             fits = self.exchanges == seen and self._is_replaceable()

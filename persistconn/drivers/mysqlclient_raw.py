@@ -26,25 +26,31 @@ def raw_class(module: Any) -> Any:
     return type("RawConnection", (RawConnection, module.connections.Connection), {"module": module, "rows_class": rows})
 
 
+def _unwatched(call: Callable[..., Any]) -> Callable[..., Any]:
+    return call
+
+
 class Rows(_Driver):  # type: ignore[misc]
     """Rows that are fetched from the server one by one; tells its connection when the last was read."""
 
     def __init__(self, raw: Any) -> None:
         self._raw: Any = None
+        # Asked at each fetch, not bound once: a cycle would keep a stream that was torn off until the next collection.
+        self._watch = raw.wire.watch or _unwatched
         super().__init__(raw, 1, raw.converter)
         self._raw = raw
 
     def fetch_row(self, maxrows: int = 1, how: int = 0) -> Any:
         if self._raw is None:
             return super().fetch_row(maxrows, how)
-        rows = self._raw._call(super().fetch_row, maxrows, how)
+        rows = self._watch(self._raw._call)(super().fetch_row, maxrows, how)
         if not maxrows or len(rows) < maxrows:
             self._end()
         return rows
 
     def discard(self) -> None:
         if self._raw is not None and not self._raw.wire.lost:
-            self._raw._call(super().discard)
+            self._watch(self._raw._call)(super().discard)
             self._end()
 
     def _end(self) -> None:
@@ -171,10 +177,7 @@ class RawConnection(_Driver):  # type: ignore[misc]
         """Return the rows of the last query: from the wire, if it was sent for that."""
         if not self.wire.streaming:
             return self.store_result()
-        rows = self.rows_class(self)
-        if self.wire.watch is not None:
-            rows.fetch_row, rows.discard = self.wire.watch(rows.fetch_row), self.wire.watch(rows.discard)
-        return rows
+        return self.rows_class(self)
 
     def discard_result(self) -> None:
         if self.wire.streaming:
@@ -213,7 +216,10 @@ class RawConnection(_Driver):  # type: ignore[misc]
     def keep_answer(self, of: Any = None) -> None:
         """Keep what the caller's last statement left, here or on another connection: a statement of ours comes now."""
         for name in ("affected_rows", "insert_id", "warning_count"):
-            value = getattr(of or self, name)()
+            try:
+                value = getattr(of or self, name)()
+            except self.module.Error:
+                return  # It was closed in order at a boundary: there is nobody left who would ask.
             # An attribute of the object goes before the class's method, so other statements pay nothing for it.
             self.__dict__[name] = lambda value=value: value
         self.wire.kept = True

@@ -117,6 +117,13 @@ def test_rows_that_are_lost_half_way_are_told(conn: Any, module: ModuleType, con
     assert run(conn, "SELECT 42") == ((42,),)
 
 
+def test_session_that_was_replaced_at_the_boundary_leaves_a_connection_that_works(conn: Any) -> None:
+    """A user variable pins the session; behind the boundary there is a new one, without it."""
+    run(conn, "SET @a = 1")
+    conn.close()
+    assert run(conn, "SELECT @a") == ((None,),)
+
+
 def test_the_kernel_watches_the_path(conn: Any) -> None:
     """Keepalive probes and the user timeout, both: either alone misses a case."""
     fileno = conn._held.driver.fileno(conn._held.raw)

@@ -101,6 +101,27 @@ def test_connection_older_than_max_lifetime_is_recycled_although_in_use(
     assert {Reason.LIFETIME.value: 1} == keeper.snapshots()[0].recycles
 
 
+def test_no_replacement_begins_during_a_statement(
+    keeper: Keeper, database: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be made like the session before that statement, and lose the setting or the lock that it brings."""
+    connection = connect(keeper, database)
+    held, raw = connection._held, connection._held.raw
+    query, begun = raw.query, []
+
+    def renewed_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        begun.append(held.renew(Reason.LIFETIME))
+        return query(*args, **kwargs)
+
+    monkeypatch.setattr(raw, "query", renewed_meanwhile)
+    connection.query("SET SESSION sort_buffer_size = 654336")
+    assert [False] == begun
+    assert held.renew(Reason.LIFETIME)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@session.sort_buffer_size")
+        assert ((654336,),) == cursor.fetchall()
+
+
 def test_dead_connection_is_replaced_before_its_owner_needs_it(
     keeper: Keeper, server: MariaDB, database: dict[str, Any]
 ) -> None:
@@ -177,19 +198,21 @@ def test_worker_is_never_cut_off_by_a_sweep(keeper: Keeper, clock: FakeClock, da
                 cursor.execute("SELECT %s", (number * 10**6 + done[number],))
                 assert ((number * 10**6 + done[number],),) == cursor.fetchall()
             done[number] += 1
-            # At rest for a moment, or the sweep would find every connection in use every time.
-            stop.wait(0.002)
+            # At rest for a moment, or the sweep would find every connection in use every time; and now and then for long
+            # enough for a new one to be made.
+            stop.wait(0.002 if done[number] % 20 else 0.1)
 
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(work, number) for number in range(8)]
-        while min(done) < 100 and not any(future.done() for future in futures):
+        pings = recycles = 0
+        while (min(done) < 100 or not pings or not recycles) and not any(future.done() for future in futures):
             clock.advance(1.5)
             keeper.sweep()
+            views = keeper.snapshots()
+            pings, recycles = sum(view.pings for view in views), sum(sum(view.recycles.values()) for view in views)
         stop.set()
         for future in futures:
             future.result()
-    assert sum(view.pings for view in keeper.snapshots()) > 0
-    assert sum(sum(view.recycles.values()) for view in keeper.snapshots()) > 0
 
 
 def test_dead_thread_s_connection_is_closed_within_one_sweep(
