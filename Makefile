@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+DRIVERS := $(VENV)/.drivers
 
 # tox looks for interpreters on PATH, where pyenv shows only those that are switched on; these are all it has installed.
 PYENV_BINS := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[0-9]*/bin)
@@ -9,7 +10,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH)$(if $(PYENV_BINS),:$(subst $(SPACE),:,$(strip $(PYENV_BINS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format django-suite mutants clean
+.PHONY: help demo test lint types format django-suite faults campaigns soak mutants clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -36,6 +37,19 @@ django-suite: $(READY)  ## Django's own tests on our engine and on the stock one
 	@scripts/need-mariadb
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/django-suite
 
+faults: $(DRIVERS)  ## break a conversation at each packet in each way: tens of thousands of cases
+	@scripts/need-mariadb
+	@$(VENV)/bin/python -m campaigns.cuts
+
+campaigns: $(DRIVERS)  ## exceptions, expiries and storms by the thousand
+	@scripts/need-mariadb
+	@status=0; for c in wrong-rows expiry storm; do $(VENV)/bin/python -m campaigns $$c || status=1; done; exit $$status
+
+MINUTES ?= 30
+soak: $(DRIVERS)  ## mixed work under random faults for MINUTES=30
+	@scripts/need-mariadb
+	@$(VENV)/bin/python -m campaigns soak --minutes $(MINUTES)
+
 mutants: $(READY)  ## break one promise at a time and see a test go red
 	@scripts/need-mariadb
 	@$(VENV)/bin/python scripts/mutants
@@ -51,4 +65,9 @@ $(READY): setup.py
 		{ echo "make: $(PYTHON) cannot make an environment; run: sudo apt-get install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]' 'tox>=4.11'
+	@touch $@
+
+$(DRIVERS): $(READY)
+	@! scripts/need-mysqlclient $(VENV)/bin/python || \
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'mysqlclient>=2.2'
 	@touch $@

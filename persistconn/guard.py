@@ -95,8 +95,8 @@ class Guard:
         if self._refusal is not None:
             raise self._refused()
         before = held.seize()
-        if before is State.IDLE and self._is_dead(held.raw):
-            self._give_up(Reason.HUNG_UP)
+        if before is State.IDLE and (reason := self._cause_of_death(held.raw)):
+            self._give_up(reason)
             before = held.seize()
         elif before is State.BUSY:
             # An exception struck between send and reply of the last statement: its answer may still come.
@@ -122,21 +122,23 @@ class Guard:
         held.open()
         return held.raw
 
-    def _is_dead(self, raw: Raw) -> bool:
+    def _cause_of_death(self, raw: Raw) -> Reason | None:
         held = self._held
         if held.driver.has_unread(raw):
-            return False
+            return None
         if held.driver.hung_up(raw):
-            return True
+            return Reason.HUNG_UP
         if held.clock() - held.proved_at <= held.policy.trust or held.driver.in_transaction(raw):
-            return False
+            return None
         held.pings += 1
-        return not all(alive for _, alive in held.driver.ping([raw], held.policy.ping_timeout))
+        is_alive = all(alive for _, alive in held.driver.ping([raw], held.policy.ping_timeout))
+        return None if is_alive else Reason.PING_FAILED
 
     def _give_up(self, reason: Reason) -> None:
         """Discard the seized raw connection before anything was sent; raises if something was lost with it."""
         held = self._held
-        in_transaction = held.driver.in_transaction(held.raw)
+        # A ping is not sent inside a transaction, and one that failed leaves mysqlclient's flags in doubt.
+        in_transaction = reason is not Reason.PING_FAILED and held.driver.in_transaction(held.raw)
         if reason is Reason.ESCAPED:
             in_transaction = in_transaction or not held.driver.autocommits(held.raw)
         held.discard(reason)

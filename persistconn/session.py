@@ -24,6 +24,7 @@ _USER_VARIABLE = re.compile(r"(?<![@\w])@[A-Za-z_`'\"]")
 _READ_STATE = re.compile(
     r"(?P<lock>\bGET_LOCK\s*\()|(?P<free>\bRELEASE_ALL_LOCKS\s*\()|(?P<variable>:=|\bINTO\s+@)", re.IGNORECASE
 )
+_WAIT_TIMEOUT = re.compile(r"(?<!lock_)\bwait_timeout\b", re.IGNORECASE)
 _TEMPORARY = re.compile(r"^\s*CREATE\s+(?:OR\s+REPLACE\s+)?TEMPORARY\b", re.IGNORECASE)
 
 NAMED_LOCK = "a named lock (GET_LOCK)"
@@ -61,7 +62,7 @@ class Session:
             return False
         text = sql if isinstance(sql, str) else bytes(sql).decode("utf-8", "replace")
         note(self, text)
-        return note is Session._note_set and "wait_timeout" in text.lower()
+        return note is Session._note_set and _WAIT_TIMEOUT.search(text) is not None
 
     def statements(self) -> list[str]:
         """Return the statements that make a new session like this one, in the order in which they were given. Any thread."""

@@ -16,7 +16,7 @@ _FIRST_WORD = re.compile(_LEADING_COMMENTS + r"([A-Za-z_]+)", re.DOTALL)
 _SIDE_EFFECT = re.compile(
     r"\bFOR\s+(?:UPDATE|SHARE)\b|\bLOCK\s+IN\s+SHARE\s+MODE\b|\bINTO\b|:="
     r"|\b(?:GET_LOCK|RELEASE_LOCK|RELEASE_ALL_LOCKS|NEXTVAL|SETVAL|LASTVAL|LAST_INSERT_ID|ROW_COUNT|FOUND_ROWS"
-    r"|MASTER_POS_WAIT|MASTER_GTID_WAIT|WAIT_FOR_EXECUTED_GTID_SET)\s*\(|\bNEXT\s+VALUE\s+FOR\b|@[A-Za-z_`'\"]",
+    r"|MASTER_POS_WAIT|MASTER_GTID_WAIT|WAIT_FOR_EXECUTED_GTID_SET)\s*\(|\bNEXT\s+VALUE\s+FOR\b|(?<![@\w])@[A-Za-z_`'\"]",
     re.IGNORECASE,
 )
 _READS = frozenset({"SELECT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "TABLE", "VALUES", "WITH"})
@@ -27,6 +27,8 @@ _STAYS_INSIDE = frozenset(
     {"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "SAVEPOINT", "RELEASE", "SHOW", "DO"}
 )
 
+
+_PLAIN_WORD = re.compile(r"[A-Za-z_`.$]+")
 
 SQL = str | bytes | bytearray
 
@@ -89,5 +91,6 @@ def _text(sql: SQL) -> str:
 
 
 def beginning(sql: SQL) -> str:
-    """Return the first two words, for people: the values behind them may be secrets."""
-    return " ".join(_text(sql[:200]).split()[:2])[:60]
+    """Return the first two words, for people. What is no plain word is left out: a value in it may be a secret."""
+    words = _text(sql[:200]).split()[:2]
+    return " ".join(word for word in words if _PLAIN_WORD.fullmatch(word))[:60]

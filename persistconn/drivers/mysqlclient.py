@@ -44,7 +44,13 @@ class MySQLClient:
     def connect(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float) -> Raw:
         arguments = dict(kwargs)
         limit = arguments.pop("connect_timeout", None) or timeout
-        return self._raw_class(limit, *args, **arguments)
+        try:
+            return self._raw_class(limit, *args, **arguments)
+        except self.module.OperationalError as error:
+            if code_of(error) == faults.TLS_FAILED and not _verifies(arguments):
+                # The library names the certificate whenever a handshake ends early, asked to verify it or not.
+                raise self.module.OperationalError(faults.SERVER_LOST, *error.args[1:]) from error
+            raise
 
     def wait_timeout(self, raw: Raw) -> float:
         rows = raw.wire.rows
@@ -135,7 +141,8 @@ class MySQLClient:
         if code is None and isinstance(error, self.module.ProgrammingError):
             return Fault.DEFINITE  # Another thread is inside: nothing was sent, and who knows what that one does.
         if code == faults.OUT_OF_SYNC:
-            return Fault.NONE  # The library's own refusal, while rows are unread: nothing was sent.
+            # The library's own refusal, while rows are unread: nothing was sent.
+            return Fault.DEFINITE if raw.wire.is_orphaned else Fault.NONE
         return faults.of_statement(code or None)
 
     def _diagnose_connect(self, error: BaseException) -> Fault:
@@ -146,6 +153,10 @@ class MySQLClient:
             # A handshake that was cut has the same number as a certificate that is wrong; only the text differs.
             return Fault.REFUSED if "certificate" in str(error).lower() else Fault.AWAY
         return faults.of_connect(code)
+
+
+def _verifies(arguments: Mapping[str, Any]) -> bool:
+    return str(arguments.get("ssl_mode", "")).startswith("VERIFY") or bool((arguments.get("ssl") or {}).get("ca"))
 
 
 def _ping(raws: list[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:

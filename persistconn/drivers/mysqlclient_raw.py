@@ -7,6 +7,7 @@ import math
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,7 @@ class Rows(_Driver):  # type: ignore[misc]
         self._watch = raw.wire.watch or _unwatched
         super().__init__(raw, 1, raw.converter)
         self._raw = raw
+        raw.wire.stream = weakref.ref(self)
 
     def fetch_row(self, maxrows: int = 1, how: int = 0) -> Any:
         if self._raw is None:

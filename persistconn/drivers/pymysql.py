@@ -54,8 +54,8 @@ class PyMySQL:
             (seconds,) = raw._result.rows[0]
         finally:
             raw._read_timeout = limit
-        raw._result = result
-        raw._affected_rows, raw.status_is_current = kept
+            raw._result = result
+            raw._affected_rows, raw.status_is_current = kept
         return float(seconds)
 
     def session_id(self, raw: Raw) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ class Wire:
         "session",
         "status",
         "status_is_current",
+        "stream",
         "streaming",
         "unbuffered",
         "watch",
@@ -50,6 +52,8 @@ class Wire:
         """Those of the last statement, until ``store_result()`` takes them."""
         self.unbuffered = False
         self.streaming = False
+        self.stream: weakref.ref[Any] | None = None
+        """The rows that are fetched from the wire, as long as somebody has them."""
         self.watch: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
         """What each fetch of the rows on the wire goes through."""
         self.kept = False
@@ -67,6 +71,11 @@ class Wire:
     def is_entered(self) -> bool:
         """Whether another thread is in a call into the library."""
         return self.is_ours and self.inside not in (0, threading.get_ident())
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether rows wait on the wire that nobody can read any more: an exception tore their reader away."""
+        return self.streaming and (self.stream is None or self.stream() is None)
 
     def note_error(self, code: int) -> None:
         """Note what an error with this number says of the connection."""

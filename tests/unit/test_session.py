@@ -90,7 +90,9 @@ def test_a_changed_wait_timeout_is_told() -> None:
     """The keepalive is capped by it, so it has to be read again."""
     session = Session()
     assert session.note("SET SESSION wait_timeout = 5")
+    assert session.note("SET @@session.wait_timeout = 5")
     assert not session.note("SET SESSION sql_mode = ''")
+    assert not session.note("SET SESSION lock_wait_timeout = 5")
     assert not session.note("SELECT @@wait_timeout")
 
 

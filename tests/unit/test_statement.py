@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from persistconn.statement import Effect, effect, first_word
+from persistconn.statement import Effect, beginning, effect, first_word
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,30 @@ def test_first_word_is_found_behind_comments_and_parentheses(sql: str | bytes, w
         "SHOW TABLES",
         "DESCRIBE t",
         "EXPLAIN SELECT 1",
+        "SELECT @@session.sql_mode",
         "WITH x AS (SELECT 1) SELECT * FROM x",
     ],
 )
 def test_plain_read_can_be_read_again(sql: str) -> None:
     """It has no effect."""
     assert effect(sql) is Effect.READ
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("INSERT INTO t VALUES ('geheim')", "INSERT INTO"),
+        ("SELECT 'geheim'", "SELECT"),
+        ("SET PASSWORD='geheim'", "SET"),
+        ("CALL login('geheim')", "CALL"),
+        ("UPDATE `shop`.`t` SET a = 1", "UPDATE `shop`.`t`"),
+        (b"DELETE FROM t", "DELETE FROM"),
+        ("", ""),
+    ],
+)
+def test_beginning_of_a_statement_shows_no_value(sql: str | bytes, words: str) -> None:
+    """It stands in errors and in the log."""
+    assert words == beginning(sql)
 
 
 @pytest.mark.parametrize(

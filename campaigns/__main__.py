@@ -1,0 +1,95 @@
+"""``python -m campaigns wrong-rows|expiry|storm|soak``: exit status 0 only if the promise held."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from campaigns.drivers import MODULES
+from campaigns.figures import Figures
+from campaigns.places import GivenServer, Place
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a campaign and show its figures as they come; returns the exit status."""
+    options = _parser().parse_args(argv)
+    has_held = True
+    for figures in options.campaign(options):
+        sys.stdout.write("\n".join(figures.lines()) + "\n\n")
+        sys.stdout.flush()
+        has_held = has_held and figures.has_held
+    return 0 if has_held else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m campaigns", description="Prove a promise by thousands of faults.")
+    campaigns = parser.add_subparsers(required=True, metavar="campaign")
+    wrong = _add(campaigns, "wrong-rows", _wrong_rows, "asynchronous exceptions at random moments")
+    wrong.add_argument("--exceptions", type=int, default=5000, help="for each driver (default: %(default)s)")
+    _add_server(wrong)
+    expiry = _add(campaigns, "expiry", _expiry, "sessions that outlive wait_timeout")
+    expiry.add_argument("--count", type=int, default=1000, help="of each kind (default: %(default)s)")
+    expiry.add_argument("--timeouts", type=int, nargs="+", default=[1, 2], help="wait_timeout (default: 1 2)")
+    _add_server(expiry)
+    storm = _add(campaigns, "storm", _storm, "all threads lose a server that is killed and comes back")
+    storm.add_argument("--threads", type=int, default=200, help="(default: %(default)s)")
+    soak = _add(campaigns, "soak", _soak, "mixed work under random faults")
+    soak.add_argument("--minutes", type=float, default=30.0, help="(default: %(default)s)")
+    soak.add_argument("--threads", type=int, default=16, help="(default: %(default)s)")
+    return parser
+
+
+def _add(campaigns: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: Run, what: str) -> Parser:
+    parser = campaigns.add_parser(name, help=what, description=what)
+    parser.set_defaults(campaign=run)
+    parser.add_argument("--seed", type=int, default=1, help="of all choices (default: %(default)s)")
+    parser.add_argument(
+        "--drivers", nargs="+", choices=sorted(MODULES), default=sorted(MODULES, reverse=True), help="(default: all)"
+    )
+    return parser
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", metavar="DSN", type=GivenServer, help="mysql://..., instead of a private MariaDB")
+
+
+Parser = argparse.ArgumentParser
+Run = Callable[[argparse.Namespace], Iterator[Figures]]
+
+
+def _wrong_rows(options: argparse.Namespace) -> Iterator[Figures]:
+    from campaigns import wrong_rows
+
+    for driver in options.drivers:
+        yield wrong_rows.run(driver, exceptions=options.exceptions, seed=options.seed, place=options.server)
+
+
+def _expiry(options: argparse.Namespace) -> Iterator[Figures]:
+    from campaigns import expiry
+
+    place: Place | None = options.server
+    for driver in options.drivers:
+        for timeout in options.timeouts:
+            for mode in expiry.Mode:
+                yield expiry.run(driver, timeout, mode, count=options.count, seed=options.seed, place=place)
+
+
+def _storm(options: argparse.Namespace) -> Iterator[Figures]:
+    from campaigns import storm
+
+    for driver in options.drivers:
+        yield storm.run(driver, threads=options.threads, seed=options.seed)
+
+
+def _soak(options: argparse.Namespace) -> Iterator[Figures]:
+    from campaigns import soak
+
+    yield soak.run(tuple(options.drivers), minutes=options.minutes, threads=options.threads, seed=options.seed)
+
+
+if __name__ == "__main__":
+    status = main()
+    # A thread that hangs is what a campaign may have found: it must not keep the process from ending.
+    os._exit(status)

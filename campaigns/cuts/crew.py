@@ -1,0 +1,133 @@
+"""Many cases at once: processes with a few threads each, every thread with a station of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context, util
+from typing import Any
+
+import persistconn
+from campaigns.cuts.cases import Case, Combination, plan
+from campaigns.cuts.servers import Access
+from campaigns.cuts.station import MakeSubject, Result, Station
+from campaigns.cuts.subject import Held
+
+THREADS = 12
+"""In each process. Most of a case in a black hole is waiting, and all of the others is work."""
+
+
+TRIES = 4
+"""For a case in which a machine that is too busy to answer in time may be all that is wrong."""
+
+
+def making(combination: Combination) -> MakeSubject:
+    """Return what makes the client of a combination, given its address."""
+
+    def make(address: Mapping[str, Any]) -> Held:
+        return Held(combination, address)
+
+    return make
+
+
+def plan_all(combinations: Iterable[Combination], servers: Mapping[str, Access]) -> dict[Combination, list[Case]]:
+    """Record the conversation of each combination and return its cases."""
+    with contextlib.ExitStack() as stack:
+        stations = {name: stack.enter_context(Station(access)) for name, access in servers.items()}
+        return {
+            combination: plan(
+                combination, stations[combination.server].record(combination.mode, making(combination)).packets
+            )
+            for combination in combinations
+        }
+
+
+class Crew:
+    """Runs cases. Its processes keep their stations until ``close()``."""
+
+    def __init__(self, servers: Mapping[str, Access], *, processes: int | None = None, threads: int = THREADS) -> None:
+        self._count = processes or os.cpu_count() or 1
+        # Not forked: a process with threads and held connections is no good parent.
+        self._pool = ProcessPoolExecutor(
+            self._count, get_context("spawn"), initializer=_prepare, initargs=(dict(servers), threads)
+        )
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def run(self, cases: Sequence[Case]) -> Iterator[Result]:
+        """Run the cases and yield what came of them, in no order."""
+        # Dealt out like cards, so that each process gets its share of the black holes.
+        hands = [list(cases[start :: self._count]) for start in range(self._count)]
+        for results in self._pool.map(_run, hands):
+            yield from results
+
+
+def run_patiently(run: Callable[[], Result]) -> Result:
+    """Run a case; again if the machine was too busy to tell."""
+    result = run()
+    for again in range(1, TRIES):
+        if not result.is_doubtful:
+            break
+        result = dataclasses.replace(run(), again=again)
+    return result
+
+
+class _Worker:
+    """One process of the crew: its threads, each with a station for each server."""
+
+    def __init__(self, servers: Mapping[str, Access], threads: int) -> None:
+        self._servers = servers
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="cuts")
+        self._local = threading.local()
+        self._stations: list[Station] = []
+
+    def run(self, cases: Iterable[Case]) -> list[Result]:
+        """Run the cases and return what came of them."""
+        return list(self._threads.map(self._run_one, cases))
+
+    def _run_one(self, case: Case) -> Result:
+        station, make = self._station(case.combination.server), making(case.combination)
+        return run_patiently(lambda: station.run(case, make))
+
+    def _station(self, server: str) -> Station:
+        mine: dict[str, Station] = self._local.__dict__
+        if server not in mine:
+            mine[server] = Station(self._servers[server])
+            self._stations.append(mine[server])
+        return mine[server]
+
+    def close(self) -> None:
+        """Leave nothing on the servers."""
+        self._threads.shutdown()
+        for station in self._stations:
+            with contextlib.suppress(Exception):
+                station.close()
+        persistconn.shutdown()
+
+
+_workers: list[_Worker] = []
+"""The one of this process, in the processes of a crew."""
+
+
+def _prepare(servers: Mapping[str, Access], threads: int) -> None:
+    trust_nobody()
+    _workers.append(_Worker(servers, threads))
+    # atexit is not for the children of multiprocessing.
+    util.Finalize(None, _workers[0].close, exitpriority=10)
+
+
+def _run(cases: list[Case]) -> list[Result]:
+    return _workers[0].run(cases)
+
+
+def trust_nobody() -> None:
+    """Leave out the certificates that the system trusts: loading them costs each connect of mysqlclient 30 ms and more."""
+    os.environ.update(SSL_CERT_FILE=os.devnull, SSL_CERT_DIR=os.devnull)

@@ -1,0 +1,35 @@
+"""What the process uses, by the word of the operating system (Linux)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+_MEGABYTE = 2**20
+_WATCHDOG = "persistconn-watchdog"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """At one moment: resident memory in MB, open file descriptors, threads."""
+
+    memory: float
+    descriptors: int
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.memory:.1f} MB, {self.descriptors} descriptors, {self.threads} threads"
+
+
+def measure() -> Resources:
+    """Look at this process."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return Resources(
+        memory=pages * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE,
+        # Without the one that lists them.
+        descriptors=len(os.listdir("/proc/self/fd")) - 1,
+        # Without the watchdog, of which a process keeps one for good.
+        threads=len(os.listdir("/proc/self/task")) - sum(thread.name == _WATCHDOG for thread in threading.enumerate()),
+    )
