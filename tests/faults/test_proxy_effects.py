@@ -225,7 +225,7 @@ def test_cut_is_orderly_although_bytes_are_unread(proxy: FaultProxy, connect: Co
     raw.settimeout(10)
     raw.sendall(pack("SELECT REPEAT('x', 12000000)"))  # an answer that fills all buffers on its way
     eventually(lambda: any(packet.kind is Kind.ROW for packet in proxy.trace))
-    threading.Event().wait(0.1)
+    threading.Event().wait(1.0)  # On a busy machine the buffers take a while to fill.
     armed = proxy.arm(Rule(Stall(Direction.TO_SERVER), to_server("SELECT 2")))
     raw.sendall(pack(f"SELECT 2, '{'x' * 700_000}'"))  # as does this one in the other direction
     armed.wait()
