@@ -30,10 +30,13 @@ def main() -> int:
         jobs_modules.load(()), threads=threads, grace=GRACE, warm=jobs_modules.kept_aliases(), on_run=tell_run
     )
     ended = threading.Event()
-    threading.Thread(target=_tell_connections, args=(teller, ended), name="demo-connections", daemon=True).start()
+    telling = threading.Thread(target=_tell_connections, args=(teller, ended), name="demo-connections", daemon=True)
+    telling.start()
     teller.tell(Started())
     status = service.run_until_signalled()
     ended.set()
+    # A daemon thread that is stopped in the middle of a print makes the interpreter abort at its end.
+    telling.join(BEAT)
     if not service.has_ended:
         logging.shutdown()
         os._exit(status)
