@@ -11,9 +11,17 @@ from persistconn.errors import (
     ConfigError,
     ConnectionLost,
     DatabaseUnavailable,
+    JobCancelled,
+    JobError,
+    JobFailed,
+    LedgerError,
+    NotReplayable,
     OutcomeUnknown,
     PersistconnError,
+    PoisonJob,
     SessionStateLost,
+    TokenExpired,
+    TornJob,
     TransactionLost,
 )
 from persistconn.executor import Executor
@@ -26,6 +34,8 @@ from persistconn.snapshot import ConnectionView
 if TYPE_CHECKING:
     from persistconn.cronjobs import cron
     from persistconn.installing import install
+    from persistconn.once.job import job
+    from persistconn.once.sites import current
 
 __version__ = "0.1.0"
 
@@ -35,26 +45,44 @@ __all__ = [
     "ConnectionView",
     "DatabaseUnavailable",
     "Executor",
+    "JobCancelled",
+    "JobError",
+    "JobFailed",
+    "LedgerError",
     "ManagedModule",
+    "NotReplayable",
     "OutcomeUnknown",
     "PersistconnError",
     "PersistentConnection",
+    "PoisonJob",
     "Policy",
     "SessionStateLost",
+    "TokenExpired",
+    "TornJob",
     "TransactionLost",
     "connections",
     "cron",
+    "current",
     "install",
+    "job",
+    "ledger",
     "manage",
     "shutdown",
     "use_scheduler",
 ]
 
-# Loaded when they are first used: they bring cronsim and Django with them.
-_LAZY = {"cron": "persistconn.cronjobs", "install": "persistconn.installing"}
+# Loaded when they are first used: they bring cronsim, Django or the ledger with them.
+_LAZY = {
+    "cron": "persistconn.cronjobs",
+    "current": "persistconn.once.sites",
+    "install": "persistconn.installing",
+    "job": "persistconn.once.job",
+}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "ledger":
+        return importlib.import_module("persistconn.ledger")
     if name not in _LAZY:
         raise AttributeError(f"module 'persistconn' has no attribute {name!r}")
     globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from persistconn.drivers.base import Raw
 from persistconn.errors import ConnectionLost
-from persistconn.guard import Guard
+from persistconn.guard import Guard, Watch
 from persistconn.held import Held, State
 from persistconn.owner import Owner
 from persistconn.policy import Reason
@@ -65,6 +65,7 @@ class PersistentConnection:
     def rollback(self) -> None:
         """Roll back; no round trip if nothing is open. After a lost transaction, this ends the refusal."""
         held = self._held
+        self._guard.screen("ROLLBACK")
         self._guard.forgive()
         if held.is_closing or held.state is State.VACANT:
             return  # The server rolls back what the goodbye finds open; and with nothing there, nothing is open.
@@ -170,6 +171,15 @@ class PersistentConnection:
         self._held.owner = owner
 
     @property
+    def watch(self) -> Watch | None:
+        """Who answers for the transaction that is open, if anybody does."""
+        return self._guard.watch
+
+    @watch.setter
+    def watch(self, watch: Watch | None) -> None:
+        self._guard.watch = watch
+
+    @property
     def settings(self) -> tuple[str, ...]:
         """The ``SET`` statements that would make a new session like this one."""
         return tuple(self._held.session.statements())
@@ -179,6 +189,7 @@ class PersistentConnection:
         held = self._held
         left: list[str] = []
         self._guard.check_owner()
+        self._guard.screen("CLOSE")
         if held.is_closing:
             return left
         if held.state is State.IDLE and held.driver.has_unread(held.raw):
@@ -195,4 +206,5 @@ class PersistentConnection:
 
     def retire(self) -> None:
         """Really close the connection, for good, and drop it from ``connections()``."""
+        self._guard.screen("RETIRE")
         self._held.close(Reason.RETIRED)

@@ -44,6 +44,41 @@ class DatabaseUnavailable(PersistconnError):
     """No connection could be made for ``give_up_after`` seconds; the last error of the driver is in ``__cause__``."""
 
 
+class JobError(PersistconnError):
+    """A ``@job`` could not be run, or not be run to its end; the text says why and what became of its effects."""
+
+    token: str | None = None
+    """The token of the job in hexadecimal, as ``workers cancel`` takes it; None before there was one."""
+
+
+class NotReplayable(JobError):
+    """The job did, or was given, what cannot be run again safely. Nothing of it took effect."""
+
+
+class PoisonJob(JobError):
+    """The job lost its connection at the same statement again and again: it seems to be the cause. Nothing took effect."""
+
+
+class TornJob(JobError):
+    """A part of the job was committed without the rest, by a statement that commits implicitly. Look at its effects."""
+
+
+class JobFailed(JobError):
+    """The job failed before, and ``on_failure="record"`` made that its outcome; the text tells what it raised then."""
+
+
+class JobCancelled(JobError):
+    """The token was cancelled: the job has no effect, and never will under this token."""
+
+
+class TokenExpired(JobError):
+    """The token is older than what the ledger remembers, so nobody can tell whether it took effect. It did not run now."""
+
+
+class LedgerError(JobError, ConfigError):
+    """The ledger's table is missing, may not be used, or does not fence; no job can run until that is mended."""
+
+
 LOSSES: tuple[type[PersistconnError], ...] = (
     TransactionLost,
     OutcomeUnknown,

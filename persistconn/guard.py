@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import current_thread, get_ident
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from persistconn.drivers import Fault
 from persistconn.drivers.base import Raw
@@ -17,6 +17,19 @@ from persistconn.statement import SQL, beginning, effect
 T = TypeVar("T")
 
 _SERVER_LOST = 2013
+
+
+class Watch(Protocol):
+    """Somebody who answers for the transaction that is open: a job, say. Called on the owner's thread."""
+
+    def check(self, sql: SQL, *, is_open: bool) -> None:
+        """Raise to refuse a statement; ``is_open`` says whether a transaction is, or may be, open."""
+
+    def lost(self, loss: ConnectionLost) -> None:
+        """Hear of a loss, before its caller does."""
+
+    def answered_with_rollback(self, error: BaseException) -> None:
+        """Hear that the server has rolled the transaction back, or that it is the wrong server."""
 
 
 class Guard:
@@ -32,11 +45,18 @@ class Guard:
         """Set when a transaction was lost: its further statements are refused until it is rolled back."""
         self._is_misled = False
         """The server has refused to write, inside a transaction: with its end the connection is given up."""
+        self.watch: Watch | None = None
 
     @property
     def is_refusing(self) -> bool:
         """Whether a transaction was lost that has not been rolled back yet."""
         return self._refusal is not None
+
+    def screen(self, sql: SQL) -> None:
+        """Ask whoever watches the transaction whether this may be done; raises what he objects."""
+        if self.watch is not None:
+            held = self._held
+            self.watch.check(sql, is_open=not held.has_raw or held.driver.in_transaction(held.raw))
 
     def forgive(self) -> None:
         """End the refusal: the block is over."""
@@ -52,6 +72,8 @@ class Guard:
     def exchange(self, sql: SQL, call: Callable[[Raw], T]) -> T:
         """Run ``call`` on a raw connection that is alive; once more where that can neither lose nor double anything."""
         held = self._held
+        if self.watch is not None:
+            self.screen(sql)
         for is_last in (False, True):
             raw = self._ready()
             in_transaction, autocommit = held.driver.in_transaction(raw), held.driver.autocommits(raw)
@@ -161,6 +183,8 @@ class Guard:
             return Loss.AGAIN
         if fault.is_answer:
             self._is_misled = fault is Fault.WRONG_SERVER
+            if self.watch is not None and fault is not Fault.NONE:
+                self.watch.answered_with_rollback(error)
             held.release()
             raise error
         if not isinstance(error, held.driver.module.Error):
@@ -196,6 +220,8 @@ class Guard:
         told: ConnectionLost = held.opening.errors.of(loss.error)(
             code if isinstance(code, int) and code else _SERVER_LOST, text
         )
+        if self.watch is not None:
+            self.watch.lost(told)
         return told
 
     def _refuse_transaction(self) -> NoReturn:

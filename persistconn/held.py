@@ -59,6 +59,8 @@ class Held:
         self.raw: Raw = None
         """The raw connection, or the last one there was."""
         self.has_raw = False
+        self.identity: tuple[Raw, str] | None = None
+        """The raw connection whose session holds a named lock to be known by, and the lock's name."""
         self.state = State.VACANT
         self.exchanges = 0
         self.wait_timeout: float | None = None

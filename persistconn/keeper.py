@@ -14,6 +14,7 @@ from persistconn import log
 from persistconn.connection import PersistentConnection
 from persistconn.drivers import Driver
 from persistconn.gate import Gate
+from persistconn.guard import Watch
 from persistconn.held import Held, State
 from persistconn.opening import Opening
 from persistconn.owner import Owner, current_owner
@@ -66,6 +67,7 @@ class Keeper:
         connection = PersistentConnection(held)
         self._register(held)
         held.on_open = self._tell_keepalive
+        connection.watch = getattr(self._local, "watch", None)
         self._forget_mine_closed()
         self._mine().append(((place, driver.name, policy, _frozen(args), _frozen(dict(kwargs))), connection))
         self._tell_keepalive(held)
@@ -107,6 +109,15 @@ class Keeper:
                 self._held.append(held)
         if closing:
             held.close(Reason.SHUTDOWN)
+
+    def watch(self, connection: PersistentConnection, own: Watch | None, others: Watch | None) -> None:
+        """Have ``own`` answer for what is done on a connection, and ``others`` on all others of the calling thread.
+
+        None ends it. Connections that the thread opens meanwhile count among the others.
+        """
+        self._local.watch = others
+        for _, mine in self._mine():
+            mine.watch = own if mine is connection else others
 
     def end_unit(self) -> list[str]:
         """End the calling thread's unit of work on all its connections; return what had been left open, in words."""

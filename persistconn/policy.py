@@ -15,6 +15,8 @@ from persistconn.errors import ConfigError
 # three times within it leaves room for two pings that did not get through.
 KEEPALIVE_SHARE = 0.8
 PINGS_PER_WAIT_TIMEOUT = 3
+# A replay may come late (a machine that was suspended), and the reconciler of workers looks back a day.
+SHORTEST_RETENTION = 86400.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Policy:
     """How many connects to one server may be under way at once in this process."""
     replay_reads: bool = True
     """Whether a read outside a transaction that was lost in the middle is read once more on a new connection."""
+    retention: float = 7 * 86400.0
+    """How long the ledger remembers a job's token; at least a day. Keys are remembered for ever."""
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -105,6 +109,15 @@ def _optional_duration(name: str, value: Any) -> float | None:
     return None if value is None else _duration(name, value)
 
 
+def _retention(name: str, value: Any) -> float:
+    seconds = _duration(name, value)
+    if seconds < SHORTEST_RETENTION:
+        raise ConfigError(
+            f"{name} ({seconds:g} s) must be at least {SHORTEST_RETENTION:g} s: what has been forgotten cannot be told from new"
+        )
+    return seconds
+
+
 def _count(name: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ConfigError(f"{name} must be a whole number, not {value!r}")
@@ -129,6 +142,7 @@ _CHECKS = {
     "give_up_after": _duration,
     "max_connecting": _count,
     "replay_reads": _switch,
+    "retention": _retention,
 }
 
 

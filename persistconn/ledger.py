@@ -1,0 +1,61 @@
+"""The ledger: the table that proves which jobs have taken effect."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from persistconn.errors import LedgerError
+from persistconn.once import probe
+from persistconn.once import purge as purging
+from persistconn.once.line import Line
+from persistconn.once.rows import CREATE, DROP
+
+if TYPE_CHECKING:
+    from persistconn.connection import PersistentConnection
+
+
+def create(connection: PersistentConnection) -> None:
+    """Create the ledger in the connection's database, unless it is there; for programs without Django's migrations.
+
+    Commits what is open, as every CREATE TABLE does. Takes the rights to create tables there.
+    """
+    for statement in CREATE:
+        connection.query(statement)
+    connection.commit()
+
+
+def drop(connection: PersistentConnection) -> None:
+    """Drop the ledger, and with it the proof of every job that took effect."""
+    for statement in DROP:
+        connection.query(statement)
+    connection.commit()
+    probe.forget()
+
+
+def purge(connection: PersistentConnection, retention: float | None = None) -> int:
+    """Forget the tokens that were issued more than ``retention`` seconds ago (None: the policy's); returns how many.
+
+    The keepalive does it each hour in a process that runs jobs; a script that ends sooner calls this. Keys are never
+    forgotten. Blocks while there is something to delete.
+    """
+    line = Line(connection)
+    policy = line.opening.policy
+    if retention is not None:
+        policy = dataclasses.replace(policy, retention=retention)
+    return purging.purge(line.opening, _schema_of(line), policy.retention)
+
+
+def check(connection: PersistentConnection) -> None:
+    """Prove that the ledger is there, may be used and fences; blocks for about 0.2 s, the first time in a process.
+
+    Raises LedgerError with what to do. Each process does it before its first job; a service may do it when it starts.
+    """
+    line = Line(connection)
+    probe.prove(line.opening, _schema_of(line))
+
+
+def _schema_of(line: Line) -> str:
+    if line.schema is None:
+        raise LedgerError("the connection names no database, and the ledger lies in the one that it connects to")
+    return line.schema

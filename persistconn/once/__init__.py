@@ -1,0 +1,1 @@
+"""Exactly once: the parts that ``@persistconn.job`` is made of."""

@@ -1,0 +1,69 @@
+"""Which session is ours: a named lock that lives as long as it does.
+
+A session's id is no identity, because ids start again with the server: a KILL by a remembered id would hit a stranger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from persistconn import log
+from persistconn.drivers.faults import code_of
+from persistconn.errors import LedgerError
+from persistconn.once.line import Line
+
+_NO_SUCH_THREAD, _NOT_OWNER = 1094, 1095
+_PREFIX = "pc:"
+
+
+def identify(line: Line) -> str:
+    """Return the name of the lock that the line's session holds; one round trip the first time, none after that.
+
+    Raises LedgerError where the server (or a proxy before it) knows no named locks.
+    """
+    if (known := line.identity) is not None:
+        return known
+    name = _PREFIX + os.urandom(12).hex()
+    if line.ask(f"SELECT GET_LOCK('{name}', 0)") != [(1,)]:
+        raise LedgerError(
+            "the server gave no named lock (GET_LOCK), by which a job's session is known: connect to it without a proxy"
+            " that shares sessions among clients"
+        )
+    line.identity = name
+    return name
+
+
+def end_session(line: Line, identity: str) -> None:
+    """End (KILL) a session of ours that we have lost and the server has not: it may hold the token for hours.
+
+    Nothing happens if it has ended already, or if another session has its id by now. No proof of anything: the fence is.
+    """
+    if identity == line.identity:
+        return
+    ((session,),) = line.ask(f"SELECT IS_USED_LOCK('{identity}')")
+    if session is None:
+        return
+    try:
+        line.run(f"KILL {session}")
+    except line.Error as error:
+        if code_of(error) == _NOT_OWNER:
+            log.warning("could not end the lost session %s: %s", session, error, extra={"action": "kill"})
+        elif code_of(error) != _NO_SUCH_THREAD:
+            raise
+    else:
+        log.info("ended the lost session %s", session, extra={"action": "kill"})
+
+
+def elect(line: Line, token: bytes, patience: float) -> str | None:
+    """Return the named lock by which this session is the one that runs a token; None if another session is that.
+
+    Waits for ``patience`` seconds at most. One round trip; the lock ends with :func:`resign` or with the session.
+    """
+    name = _PREFIX + hashlib.sha256(token).hexdigest()[:40]
+    return name if line.ask(f"SELECT GET_LOCK('{name}', {patience:g})") == [(1,)] else None
+
+
+def resign(line: Line, election: str) -> None:
+    """Give the lock of :func:`elect` back, on the session that has it."""
+    line.run(f"DO RELEASE_LOCK('{election}')")

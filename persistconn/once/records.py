@@ -1,0 +1,179 @@
+"""The ledger as a service and people read it: which fires are settled, since when a schedule is known, what ran last.
+
+Pure text and the reading of rows. Moments travel as text, for a user's own converters may bend a DATETIME.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from persistconn.once.rows import RowState, Statements, _bytes, _moment, _str, _text
+from persistconn.once.token import Token, key_token
+
+READ_UNCOMMITTED = "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED"
+"""Shows the rows of jobs under way, which nobody else sees before they are done."""
+
+Rows = Iterable[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the database says of the time, in UTC: its clock, what it has forgotten, since when it knows each schedule."""
+
+    now: datetime
+    low_water: datetime
+    known_since: Mapping[str, datetime]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of the ledger, for people. ``duration`` is in seconds, up to now for a job under way."""
+
+    token: str
+    job: str
+    key: str | None
+    scheduled: datetime | None
+    place: str
+    attempts: int
+    duration: float
+    state: RowState
+    error: str | None
+    holder: int | None
+    """The server's id of the session that runs it."""
+    owner: str
+    """The named lock by which that session is known."""
+
+    @property
+    def outcome(self) -> str:
+        """What came of it, in a word or two."""
+        if self.state is RowState.OPEN:
+            return "torn" if self.holder is None else "under way"
+        return f"failed: {self.error}" if self.state is RowState.FAILED and self.error else self.state.value
+
+
+def schedule_token(job: str) -> Token:
+    """Return the token of the row that says since when a cron job has its present schedule. It is no run."""
+    return key_token(job, "schedule")
+
+
+class Records:
+    """The statements that read the ledger of one database."""
+
+    def __init__(self, schema: str) -> None:
+        self.statements = Statements(schema)
+        self._ledger, self._horizon = self.statements.ledger, self.statements.horizon
+
+    def know(self, job: str, schedule: str) -> str:
+        """Return the statement that notes a job's schedule, and since when, unless it is known as it is."""
+        token, now, nothing = schedule_token(job), "UTC_TIMESTAMP(6)", bytes(32)
+        values = [
+            _bytes(token.digest),
+            _text(token.job),
+            _text(token.key),
+            _bytes(nothing),
+            _text(RowState.DONE.value),
+            _bytes(nothing[:8]),
+            "0, ''",
+            _text("a schedule"),
+            f"{now}, {now}",
+            _text(schedule),
+        ]
+        return (
+            f"INSERT INTO {self._ledger} (token, job, job_key, fingerprint, state, attempt, attempts, owner, place,"
+            f" started_at, ended_at, result) VALUES ({', '.join(values)})"
+            # In this order: the second assignment would hide from the first whether there is anything new.
+            f" ON DUPLICATE KEY UPDATE started_at = IF(result = {_text(schedule)}, started_at, {now}),"
+            f" result = {_text(schedule)}"
+        )
+
+    def sight(self, jobs: Iterable[str]) -> str:
+        """Return the query for :func:`sight_of`."""
+        tokens = ", ".join(_bytes(schedule_token(job).digest) for job in jobs)
+        return (
+            "SELECT CAST(UTC_TIMESTAMP(6) AS CHAR), CAST(h.low_water AS CHAR), l.job, CAST(l.started_at AS CHAR)"
+            f" FROM {self._horizon} AS h LEFT JOIN {self._ledger} AS l ON l.token IN ({tokens}) WHERE h.id = 1"
+        )
+
+    def fires(self, since: Mapping[str, datetime]) -> str:
+        """Return the query for :func:`fires_of`: the fires of each job that were due after a moment."""
+        ranges = " OR ".join(
+            f"(job = {_text(job)} AND scheduled_at > {_moment(after)})" for job, after in since.items()
+        )
+        return f"SELECT job, HEX(token), state FROM {self._ledger} WHERE {ranges}"
+
+    def last(self, count: int) -> str:
+        """Return the query for the last runs that have a time or a key, and for what was cancelled; see :func:`runs_of`."""
+        cancelled = _text(RowState.CANCELLED.value)
+        return (
+            f"{self._runs()} WHERE (scheduled_at IS NOT NULL OR job_key IS NOT NULL OR state = {cancelled})"
+            f" AND (attempts > 0 OR state = {cancelled}) ORDER BY started_at DESC LIMIT {count}"
+        )
+
+    def like(self, prefix: str) -> str:
+        """Return the query for the runs whose token begins so, in hexadecimal; for two of them at most."""
+        low, high = (_bytes(bytes.fromhex(prefix.ljust(64, digit))) for digit in "0f")
+        return f"{self._runs()} WHERE token BETWEEN {low} AND {high} AND (attempts > 0 OR job_key IS NULL) LIMIT 2"
+
+    def _runs(self) -> str:
+        ended = "TIMESTAMPDIFF(MICROSECOND, started_at, COALESCE(ended_at, UTC_TIMESTAMP(6)))"
+        return (
+            "SELECT HEX(token), job, job_key, CAST(scheduled_at AS CHAR), place, attempts,"
+            f" {ended}, state, error, IS_USED_LOCK(owner), owner FROM {self._ledger}"
+        )
+
+
+def sight_of(rows: Rows) -> Sight | None:
+    """Read what :meth:`Records.sight` found; None if the horizon has lost its row."""
+    found = list(rows)
+    if not found:
+        return None
+    known = {_str(job): _utc(since) for _, _, job, since in found if job is not None}
+    return Sight(_utc(found[0][0]), _utc(found[0][1]), known)
+
+
+def fires_of(rows: Rows) -> dict[str, dict[bytes, RowState]]:
+    """Read what :meth:`Records.fires` found: the states of each job's tokens."""
+    fires: dict[str, dict[bytes, RowState]] = {}
+    for job, token, state in rows:
+        fires.setdefault(_str(job), {})[bytes.fromhex(_str(token))] = RowState(_str(state))
+    return fires
+
+
+def runs_of(rows: Rows) -> list[Run]:
+    """Read what :meth:`Records.last` and :meth:`Records.like` found."""
+    return [_run(*row) for row in rows]
+
+
+def _run(
+    token: object,
+    job: object,
+    key: object,
+    scheduled: object,
+    place: object,
+    attempts: Any,
+    duration: Any,
+    state: object,
+    error: object,
+    holder: object,
+    owner: object,
+) -> Run:
+    return Run(
+        _str(token).lower(),
+        _str(job),
+        None if key is None else _str(key),
+        None if scheduled is None else _utc(scheduled),
+        _str(place),
+        int(attempts),
+        int(duration) / 1e6,
+        RowState(_str(state)),
+        None if error is None else _str(error),
+        holder if isinstance(holder, int) else None,
+        _str(owner),
+    )
+
+
+def _utc(text: object) -> datetime:
+    return datetime.fromisoformat(_str(text)).replace(tzinfo=timezone.utc)

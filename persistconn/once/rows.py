@@ -1,0 +1,209 @@
+"""The ledger's statements. Pure text: values go in as hexadecimal literals, which no character set or sql_mode can bend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import Enum
+
+from persistconn.once.token import Token
+
+LEDGER = "persistconn_ledger"
+HORIZON = "persistconn_horizon"
+"""One row: what is older than its ``low_water`` has been forgotten, so a token of that age proves nothing."""
+
+NAME_LIMIT = 200
+"""Characters of a job's name and of a key."""
+EARLY = 5
+"""Seconds by which a clock may be ahead of the database's: a cron fire that is due later than that is not due yet."""
+
+CREATE = (
+    (
+        f"CREATE TABLE IF NOT EXISTS {LEDGER} ("
+        " token BINARY(32) NOT NULL PRIMARY KEY,"
+        f" job VARCHAR({NAME_LIMIT}) NOT NULL,"
+        f" job_key VARCHAR({NAME_LIMIT}) NULL,"
+        " fingerprint BINARY(32) NOT NULL,"
+        " state VARCHAR(9) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,"
+        " attempt BINARY(8) NOT NULL,"
+        " attempts INT UNSIGNED NOT NULL,"
+        " owner VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,"
+        " place VARCHAR(200) NOT NULL,"
+        " issued_at DATETIME(6) NULL,"
+        " scheduled_at DATETIME(6) NULL,"
+        " started_at DATETIME(6) NOT NULL,"
+        " ended_at DATETIME(6) NULL,"
+        " result MEDIUMTEXT NULL,"
+        " error TEXT NULL,"
+        " KEY persistconn_ledger_started (started_at),"
+        " KEY persistconn_ledger_scheduled (job, scheduled_at)"
+        ") ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    ),
+    f"CREATE TABLE IF NOT EXISTS {HORIZON} (id TINYINT NOT NULL PRIMARY KEY, low_water DATETIME(6) NOT NULL) ENGINE=InnoDB",
+    # Not IGNORE: a second creation must not lower what a purge has raised.
+    f"INSERT INTO {HORIZON} SELECT 1, '1970-01-01' FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM {HORIZON} AS h)",
+)
+DROP = (f"DROP TABLE IF EXISTS {HORIZON}", f"DROP TABLE IF EXISTS {LEDGER}")
+
+
+_COLUMNS = (
+    "token, job, job_key, fingerprint, state, attempt, attempts, owner, place, issued_at, scheduled_at, started_at"
+)
+
+
+class RowState(Enum):
+    """What the ledger says of a token."""
+
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A token's row, as a read outside the job's transaction finds it."""
+
+    state: RowState
+    attempt: bytes
+    job: str
+    fingerprint: bytes
+    result: str | None
+    error: str | None
+    holder: int | None
+    """The server's id of the session that wrote it, while that very session lives."""
+
+
+class Statements:
+    """The statements on the ledger of one database, which they name: a job may ``USE`` another."""
+
+    def __init__(self, schema: str) -> None:
+        quoted = schema.replace("`", "``")
+        self.ledger = f"`{quoted}`.{LEDGER}"
+        self.horizon = f"`{quoted}`.{HORIZON}"
+
+    def insert(self, token: Token, attempt: bytes, number: int, print_: bytes, owner: str, place: str) -> str:
+        """Return the fence: it waits for an older transaction that holds the token, and fails with 1062 if that committed.
+
+        It inserts nothing, without an error, while the database's clock says that a fire is not due yet.
+        """
+        values = ", ".join(
+            [
+                _bytes(token.digest),
+                _text(token.job),
+                _text(token.key),
+                _bytes(print_),
+                _text(RowState.OPEN.value),
+                _bytes(attempt),
+                str(number),
+                _text(owner),
+                _text(place),
+                _moment(token.issued),
+                _moment(token.scheduled),
+                "UTC_TIMESTAMP(6)",
+            ]
+        )
+        due = (
+            ""
+            if token.scheduled is None
+            else f" WHERE {_moment(token.scheduled)} <= UTC_TIMESTAMP(6) + INTERVAL {EARLY} SECOND"
+        )
+        return f"INSERT INTO {self.ledger} ({_COLUMNS}) SELECT {values} FROM DUAL{due}"
+
+    def finish(
+        self, token: Token, attempt: bytes, state: RowState, *, result: str | None = None, error: str | None = None
+    ) -> str:
+        """Return the statement that must change exactly one row: this attempt's, still open, of a token not forgotten.
+
+        The subquery is a locking read, so it sees what a purge has raised the mark to, whatever the isolation.
+        """
+        remembered = (
+            "" if token.issued is None else f" AND issued_at >= (SELECT low_water FROM {self.horizon} WHERE id = 1)"
+        )
+        return (
+            f"UPDATE {self.ledger} SET state = {_text(state.value)}, ended_at = UTC_TIMESTAMP(6),"
+            f" result = {_text(result)}, error = {_text(error)}"
+            f" WHERE token = {_bytes(token.digest)} AND attempt = {_bytes(attempt)}"
+            f" AND state = {_text(RowState.OPEN.value)}{remembered}"
+        )
+
+    def read(self, token: Token) -> str:
+        """Return the query for a token's row, see :func:`row_of`."""
+        return (
+            "SELECT state, HEX(attempt), job, HEX(fingerprint), result, error, IS_USED_LOCK(owner)"
+            f" FROM {self.ledger} WHERE token = {_bytes(token.digest)}"
+        )
+
+    def is_forgotten(self, token: Token) -> str:
+        """Return the query that says 1 for a token that is older than what the ledger remembers."""
+        return f"SELECT {_moment(token.issued)} < low_water FROM {self.horizon} WHERE id = 1"
+
+    def raise_mark(self, retention: float) -> str:
+        """Return the statement after which no token older than ``retention`` seconds is taken for a new one."""
+        return (
+            f"UPDATE {self.horizon} SET low_water = GREATEST(low_water,"
+            f" UTC_TIMESTAMP(6) - INTERVAL {int(retention)} SECOND) WHERE id = 1"
+        )
+
+    def forget(self, step: int) -> str:
+        """Return the statement that deletes up to ``step`` rows below the mark; keys have no time and stay."""
+        mark = f"(SELECT low_water FROM {self.horizon} WHERE id = 1)"
+        return (
+            f"DELETE FROM {self.ledger} WHERE started_at < {mark} AND issued_at < {mark}"
+            f" AND state <> {_text(RowState.OPEN.value)} ORDER BY started_at LIMIT {step}"
+        )
+
+    def cancel(
+        self, token: bytes, place: str, *, job: str = "", key: str | None = None, scheduled: datetime | None = None
+    ) -> str:
+        """Return the statement that takes a token so that no job ever can: the same fence as a job's."""
+        nothing, now = bytes(32), "UTC_TIMESTAMP(6)"
+        values = [
+            _bytes(token),
+            _text(job),
+            _text(key),
+            _bytes(nothing),
+            _text(RowState.CANCELLED.value),
+            _bytes(nothing[:8]),
+            "0, ''",
+            _text(place),
+            _moment(scheduled),
+            _moment(scheduled),
+            now,
+            now,
+        ]
+        return (
+            f"INSERT INTO {self.ledger} (token, job, job_key, fingerprint, state, attempt, attempts, owner, place,"
+            f" issued_at, scheduled_at, started_at, ended_at) VALUES ({', '.join(values)})"
+        )
+
+
+def row_of(columns: tuple[object, ...]) -> Row:
+    """Turn what :meth:`Statements.read` found into a row."""
+    state, attempt, job, print_, result, error, holder = columns
+    return Row(
+        RowState(_str(state)),
+        bytes.fromhex(_str(attempt)),
+        _str(job),
+        bytes.fromhex(_str(print_)),
+        None if result is None else _str(result),
+        None if error is None else _str(error),
+        holder if isinstance(holder, int) else None,
+    )
+
+
+def _str(value: object) -> str:
+    """Return what a driver returned for text: bytes, under ``use_unicode=False``."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _bytes(value: bytes) -> str:
+    return f"X'{value.hex()}'"
+
+
+def _text(value: str | None) -> str:
+    return "NULL" if value is None else f"_utf8mb4 X'{value.encode().hex()}'"
+
+
+def _moment(value: datetime | None) -> str:
+    return "NULL" if value is None else f"'{value.astimezone(timezone.utc).replace(tzinfo=None).isoformat(sep=' ')}'"

@@ -1,0 +1,85 @@
+"""What a statement may not do inside a ``@job``: commit it, roll it back, or change what no rollback undoes. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from persistconn.statement import SQL, Effect, effect, first_word
+
+_OUTSIDE = "run it outside of the job, in a migration or before the job is called"
+_COMMITS = f"it commits the job's transaction implicitly: {_OUTSIDE}"
+
+_IMPLICIT = frozenset(
+    {"ALTER", "ANALYZE", "CACHE", "CHANGE", "CHECK", "CREATE", "DROP", "FLUSH", "GRANT", "IMPORT", "INSTALL", "LOCK"}
+    | {"OPTIMIZE", "PURGE", "RENAME", "REPAIR", "RESET", "REVOKE", "STOP", "TRUNCATE", "UNINSTALL", "UNLOCK"}
+)
+_ADVICE = {
+    "BEGIN": "it would commit the job's transaction and begin another: the job is one transaction, which is begun for it",
+    "COMMIT": "the job is committed, once, when its function returns: leave the commit out",
+    "ROLLBACK": "a job is rolled back by an exception: raise one",
+    "XA": "a job is one transaction on one server: leave XA out",
+    "RETIRE": "the connection carries the job's transaction: retire it after the job",
+    "CLOSE": "closing rolls back what the job has written: leave the connection open, it is the thread's own"
+    " (in a with block, use persistconn.current() instead of connect())",
+}
+_TEMPORARY = re.compile(r"^\W*(?:CREATE\s+(?:OR\s+REPLACE\s+)?|DROP\s+)TEMPORARY\b", re.IGNORECASE)
+_TO_SAVEPOINT = re.compile(r"\bTO\b", re.IGNORECASE)
+_SET_COMMITS = re.compile(r"\b(AUTOCOMMIT|COMPLETION_TYPE|PASSWORD)\b", re.IGNORECASE)
+_WRITTEN = re.compile(
+    # Comments have one way to match each: ".*?" would try all ways to split a thousand of them.
+    r"^(?:[\s(]|/\*(?!!)(?:[^*]|\*(?!/))*\*/|--[ \t][^\n]*\n|\#[^\n]*\n)*"
+    r"(?:(?:INSERT|REPLACE)\s+(?:(?:LOW_PRIORITY|DELAYED|HIGH_PRIORITY|IGNORE)\s+)*(?:INTO\s+)?"
+    r"|UPDATE\s+(?:(?:LOW_PRIORITY|IGNORE)\s+)*"
+    r"|DELETE\s+(?:(?:LOW_PRIORITY|QUICK|IGNORE)\s+)*FROM\s+"
+    r"|LOAD\s+DATA\b.*?\bINTO\s+TABLE\s+)"
+    r"(?:(?P<schema>`(?:[^`]|``)+`|[\w$]+)\s*\.\s*)?(?P<table>`(?:[^`]|``)+`|[\w$]+)",
+    re.IGNORECASE | re.DOTALL,
+)
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`", re.DOTALL)
+_HARMLESS = frozenset(
+    {"SELECT", "SET", "USE", "BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "CLOSE", "RETIRE"}
+)
+
+
+def objection(sql: SQL) -> str | None:
+    """Say why a statement may not be sent inside a job, and what to do instead; None if it may."""
+    word = first_word(sql)
+    if word in _ADVICE:
+        return None if word == "ROLLBACK" and _TO_SAVEPOINT.search(_text(sql)) else _ADVICE[word]
+    if word == "START":
+        return _ADVICE["BEGIN"] if "TRANSACTION" in _text(sql).upper() else _COMMITS
+    if word in _IMPLICIT:
+        return None if _TEMPORARY.match(_text(sql)) else _COMMITS
+    if word == "SET" and (found := _SET_COMMITS.search(_text(sql))):
+        return f"{found.group(1).lower()} belongs to the job while it runs: set it before the job, on the connection"
+    return None
+
+
+def foreign_objection(sql: SQL) -> str | None:
+    """Say why a statement may not be sent on *another* connection while a job runs; None if it only reads."""
+    is_harmless = first_word(sql) in _HARMLESS or effect(sql) is Effect.READ
+    if is_harmless and not _is_several(sql):
+        return None
+    return (
+        "a job writes on its own connection only, because no other commits or rolls back with it:"
+        " write before or after the job, there in a job of its own (using=...)"
+    )
+
+
+def written_table(sql: SQL) -> tuple[str | None, str] | None:
+    """Return schema (None: the current one) and name of the table that a statement writes first; None for no write."""
+    found = _WRITTEN.match(_text(sql))
+    return (_unquoted(found.group("schema")), _unquoted(found.group("table")) or "") if found else None
+
+
+def _unquoted(name: str | None) -> str | None:
+    return name[1:-1].replace("``", "`") if name and name.startswith("`") else name
+
+
+def _is_several(sql: SQL) -> bool:
+    text = _text(sql).rstrip("; \t\r\n")
+    return ";" in text and ";" in _QUOTED.sub("", text)
+
+
+def _text(sql: SQL) -> str:
+    return sql if isinstance(sql, str) else bytes(sql).decode("utf-8", "replace")
