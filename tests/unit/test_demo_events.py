@@ -6,7 +6,7 @@ import pymysql
 import pytest
 from django.db import InterfaceError, OperationalError
 
-from persistconn.errors import DatabaseUnavailable, OutcomeUnknown, SessionStateLost, TransactionLost, bind
+from persistconn.errors import TransactionLost, bind
 from workers.demo.events import Connections, Event, Held, Run, Started, decode, encode, kind_of, run_event
 from workers.demo.state import SideState
 
@@ -14,7 +14,7 @@ HELD = Held("workers_0", 7, "idle", 1.5, 0.25, {"the server hung up": 2})
 
 
 @pytest.mark.parametrize(
-    "event", [Started(), Run("settle Cork", "workers_1", "TransactionLost", "gone", is_told=True), Connections((HELD,))]
+    "event", [Started(), Run("settle Cork", "workers_1", "TransactionLost", "gone"), Connections((HELD,))]
 )
 def test_an_event_survives_the_way_through_a_line(event: Event) -> None:
     """What is written by one process is read by the other as it was."""
@@ -44,23 +44,6 @@ def test_errors_are_counted_by_class_and_number(error: Exception, kind: str) -> 
     assert kind_of(error) == kind
 
 
-@pytest.mark.parametrize(
-    ("error", "is_told"),
-    [
-        (TransactionLost(), True),
-        (OutcomeUnknown(), True),
-        (bind(OperationalError).OutcomeUnknown(2013, "perhaps"), True),
-        (SessionStateLost(), False),
-        (DatabaseUnavailable(), False),
-        (OperationalError(2013, "Lost connection"), False),
-        (ValueError(), False),
-    ],
-)
-def test_only_a_cut_transaction_is_told_and_everything_else_surfaces(error: Exception, is_told: bool) -> None:
-    """There are two honest answers to a transaction cut in the middle, and no other error passes for one."""
-    assert run_event("settle Cork", "workers_0", error).is_told is is_told
-
-
 def test_the_state_adds_up_runs_by_what_came_of_them() -> None:
     """Each run counts once, for its thread and for what it met."""
     state = SideState()
@@ -75,7 +58,6 @@ def test_the_state_adds_up_runs_by_what_came_of_them() -> None:
     )
     assert state.has_started
     assert (state.jobs_run, state.by_thread) == (3, {"t1": 2, "t2": 1})
-    assert state.told == {"TransactionLost": 1}
-    assert state.surfaced == {"InterfaceError (0, '')": 1}
+    assert state.surfaced == {"TransactionLost": 1, "InterfaceError (0, '')": 1}
     assert state.latest == "InterfaceError (0, '') in settle Dijon"
     assert state.held == (HELD,)

@@ -21,7 +21,7 @@ def make_scene(threads: int = 8) -> Scene:
         Held(f"workers_{number}", 400 + number, "idle", 12.1, 0.4, {"the server hung up": 2, "idle for keepalive": 1})
         for number in range(threads)
     )
-    ours = SideState(jobs_run=162, by_thread=Counter(workers_0=31), told=Counter(TransactionLost=2), held=held[::-1])
+    ours = SideState(jobs_run=162, by_thread=Counter(workers_0=31), held=held[::-1])
     stock = SideState(
         jobs_run=170,
         surfaced=Counter({"InterfaceError (0, '')": 124}),
@@ -57,7 +57,7 @@ def test_everything_is_seen_at_the_usual_sizes(width: int, height: int) -> None:
     lines = draw(make_scene(), width, height)
     text = "\n".join(lines)
     assert [word for word in text.split() if word.startswith("workers_")] == [f"workers_{n}" for n in range(8)]
-    for seen in ("00:17 of 00:30", "407", "12.1 s", "162", "170", "124", "(0, '')", "2 told", "12 killed", "9 expired"):
+    for seen in ("00:17 of 00:30", "407", "12.1 s", "162", "170", "124", "(0, '')", "12 killed", "9 expired"):
         assert seen in text
     assert "DOWN, killed with -9 once" in text
 
@@ -82,8 +82,8 @@ def test_the_calm_at_the_end_is_announced() -> None:
 
 
 def test_a_plain_line_says_the_same_in_short() -> None:
-    """Without a terminal one line tells jobs, errors, what was told, and how the server is."""
+    """Without a terminal one line tells jobs, errors, and how the server is."""
     assert line(make_scene()) == (
-        "00:17  persistconn: 162 jobs, 0 errors, 2 told | stock Django: 170 jobs, 124 errors |"
+        "00:17  persistconn: 162 jobs, 0 errors | stock Django: 170 jobs, 124 errors |"
         " killed: 17 sessions, server 1x | server DOWN"
     )

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from persistconn.testing import ServerError
 from workers.demo.chaos import Chaos
-from workers.demo.figures import Figures, read_figures
+from workers.demo.figures import Figures, Ledger, read_figures, read_ledger
 from workers.demo.options import Options
 from workers.demo.plan import plan
 from workers.demo.processes import ServiceProcess
@@ -169,13 +169,17 @@ class Performance:
         with self._stage.asking() as cursor:
             return read_figures(cursor, account.name, calm_since)
 
+    def _ledger(self) -> Ledger:
+        with self._stage.asking() as cursor:
+            return read_ledger(cursor, OURS.name)
+
     def _outcome(self, account: Account, calm_since: datetime) -> Outcome:
         state, tally, name = self._states[account], self._chaos.tally, account.name
         return Outcome(
             figures=self._figures(account, calm_since),
             jobs_run=state.jobs_run,
             surfaced=state.surfaced,
-            told=state.told,
+            ledger=self._ledger() if account is OURS else None,
             killed=tally.killed.get(name, 0),
             expired=self._stage.expired(name),
             opened=tally.opened.get(name, 0) + self._stage.opened(name),

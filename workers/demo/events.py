@@ -6,10 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from persistconn.errors import OutcomeUnknown, PersistconnError, TransactionLost
-
-TOLD = (TransactionLost, OutcomeUnknown)
-"""The two honest answers to a transaction that was cut: they say what happened, and the next fire sees to the rest."""
+from persistconn.errors import PersistconnError
 
 
 @dataclass(frozen=True)
@@ -26,8 +23,6 @@ class Run:
     kind: str | None
     """The kind of error that came out of the job; None if none did."""
     text: str
-    is_told: bool
-    """Whether the error is one of :data:`TOLD`."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +50,8 @@ Event = Started | Run | Connections
 def run_event(job: str, thread: str, error: BaseException | None) -> Run:
     """Return the event of a run."""
     if error is None:
-        return Run(job, thread, None, "", is_told=False)
-    return Run(job, thread, kind_of(error), " ".join(str(error).split()), isinstance(error, TOLD))
+        return Run(job, thread, None, "")
+    return Run(job, thread, kind_of(error), " ".join(str(error).split()))
 
 
 def kind_of(error: BaseException) -> str:

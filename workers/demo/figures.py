@@ -35,3 +35,25 @@ def read_figures(cursor: Any, database: str, calm_since: datetime) -> Figures:
     """Ask the server; ``calm_since`` is in UTC by the server's clock, without a time zone."""
     cursor.execute(_COUNT.format(database=database), (calm_since,))
     return Figures(*(int(count or 0) for count in cursor.fetchone()))
+
+
+_LEDGER = """
+    SELECT COUNT(*), SUM(state = 'done' AND attempts = 1), SUM(state = 'done' AND attempts > 1), SUM(state <> 'done')
+    FROM {database}.persistconn_ledger
+"""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The jobs of one side, as their rows in the ledger prove them."""
+
+    jobs: int
+    at_once: int
+    replayed: int
+    not_done: int
+
+
+def read_ledger(cursor: Any, database: str) -> Ledger:
+    """Ask the server."""
+    cursor.execute(_LEDGER.format(database=database))
+    return Ledger(*(int(count or 0) for count in cursor.fetchone()))

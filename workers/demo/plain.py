@@ -23,5 +23,4 @@ def clock(seconds: float) -> str:
 
 
 def _side(side: SideState) -> str:
-    told = f", {sum(side.told.values())} told" if side.told else ""
-    return f"{side.jobs_run} jobs, {sum(side.surfaced.values())} errors{told}"
+    return f"{side.jobs_run} jobs, {sum(side.surfaced.values())} errors"

@@ -19,8 +19,6 @@ class SideState:
     by_thread: Counter[str] = field(default_factory=Counter)
     surfaced: Counter[str] = field(default_factory=Counter)
     """Errors that reached a job, by kind."""
-    told: Counter[str] = field(default_factory=Counter)
-    """Jobs that were told of a transaction cut in the middle, by kind."""
     latest: str = ""
     """The most recent error that surfaced, with its job."""
     held: tuple[Held, ...] = ()
@@ -41,9 +39,6 @@ class SideState:
         self.jobs_run += 1
         self.by_thread[run.thread] += 1
         if run.kind is None:
-            return
-        if run.is_told:
-            self.told[run.kind] += 1
             return
         self.surfaced[run.kind] += 1
         self.latest = f"{run.kind} in {run.job}"

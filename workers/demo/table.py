@@ -41,7 +41,10 @@ def render(scene: Scene, width: int, height: int) -> RenderableType:
     """Draw a scene for a terminal of this size. What does not fit is left out, the last threads first."""
     is_narrow = width < NARROW
     room = max(1, height - _FRAME_HEIGHT - (6 if is_narrow else 0))
-    panels = [_our_panel(scene), _stock_panel(scene)]
+    panels = [
+        _panel("persistconn, @job", scene, OURS.name, scene.ours),
+        _panel("stock Django, CONN_MAX_AGE=None", scene, STOCK.name, scene.stock),
+    ]
     drawn = Group(
         _title(scene, is_narrow),
         _bar(scene),
@@ -136,18 +139,8 @@ def _beside(panels: Sequence[Panel]) -> Table:
     return row
 
 
-def _our_panel(scene: Scene) -> Panel:
-    told = sum(scene.ours.told.values())
-    last = Text(f"{told} told: a transaction was cut" if told else "", "yellow", no_wrap=True, overflow="ellipsis")
-    return _panel("persistconn", scene, OURS.name, scene.ours, last)
-
-
-def _stock_panel(scene: Scene) -> Panel:
-    last = Text(scene.stock.latest, "red", no_wrap=True, overflow="ellipsis")
-    return _panel("stock Django, CONN_MAX_AGE=None", scene, STOCK.name, scene.stock, last)
-
-
-def _panel(title: str, scene: Scene, name: str, side: SideState, last: Text) -> Panel:
+def _panel(title: str, scene: Scene, name: str, side: SideState) -> Panel:
+    last = Text(side.latest, "red", no_wrap=True, overflow="ellipsis")
     errors = sum(side.surfaced.values())
     figures = Table.grid(padding=(0, 2))
     figures.add_column(no_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from workers.demo.figures import Figures
+from workers.demo.figures import Figures, Ledger
 
 _LABEL, _COLUMN = 38, 16
 
@@ -18,8 +18,8 @@ class Outcome:
     jobs_run: int
     surfaced: Mapping[str, int]
     """Errors that reached a job, by kind."""
-    told: Mapping[str, int]
-    """Jobs that were told of a transaction cut in the middle, by kind."""
+    ledger: Ledger | None
+    """What the ledger proves; None on stock Django, which has none."""
     killed: int
     expired: int
     opened: int
@@ -50,6 +50,7 @@ def failures(trial: Trial) -> list[str]:
         f"paid without a settlement row: {figures.paid_without_settlement}": figures.paid_without_settlement,
         f"settled but not marked as paid: {figures.settled_without_paid}": figures.settled_without_paid,
         f"due and still open: {figures.due_open}": figures.due_open,
+        f"jobs that the ledger does not call done: {_not_done(ours)}": _not_done(ours),
         f"the service ended with status {ours.status}": ours.status,
         # A run in which nothing happened proves nothing.
         "no invoice was due": not figures.due,
@@ -75,7 +76,7 @@ def lines(trial: Trial) -> Iterator[str]:
     yield _row("errors surfaced", sum(ours.surfaced.values()), sum(stock.surfaced.values()))
     yield ""
     yield _line_on_stock(stock)
-    yield _line_on_told(ours)
+    yield from _lines_on_ledger(ours)
     yield _line_on_end(ours)
     yield ""
     yield _last_line(failures(trial), ours)
@@ -105,12 +106,15 @@ def _line_on_stock(stock: Outcome) -> str:
     return f"on stock Django: {_kinds(stock.surfaced)}"
 
 
-def _line_on_told(ours: Outcome) -> str:
-    count = sum(ours.told.values())
-    if not count:
-        return "on persistconn: no job was in a transaction when its connection was cut"
-    jobs = "1 job was" if count == 1 else f"{count} jobs were"
-    return f"on persistconn: {jobs} told that a transaction was cut ({_kinds(ours.told)}), for the next fire to settle"
+def _lines_on_ledger(ours: Outcome) -> Iterator[str]:
+    if ours.ledger is not None:
+        replayed = ours.ledger.replayed
+        jobs = "1 was" if replayed == 1 else f"{replayed} were"
+        yield f"on persistconn: the ledger proves {ours.ledger.jobs} transactions; {jobs} replayed after a loss"
+
+
+def _not_done(ours: Outcome) -> int:
+    return ours.ledger.not_done if ours.ledger is not None else 0
 
 
 def _line_on_end(ours: Outcome) -> str:

@@ -9,10 +9,10 @@ import random
 import time
 from decimal import Decimal
 
-from django.db import transaction
 from django.db.models import Sum
 
 from billing.models import BRANCHES, Customer, Invoice, Report, Settlement
+from billing.once import once
 from persistconn import cron
 
 # Seconds first. Seven seconds of work and three of quiet, over and over: a small picture of days and nights, in which a
@@ -25,12 +25,12 @@ RECEIPT_TAKES = 0.05
 """Seconds to print a receipt: long enough for a transaction to be caught in the middle."""
 
 
+@once
 def create_invoices(branch: str) -> None:
     """Bill a few of the branch's customers, all of them or none."""
     customers = list(Customer.objects.filter(branch=branch))
-    with transaction.atomic():
-        for customer in random.sample(customers, random.randint(1, MOST_AT_ONCE)):
-            Invoice.objects.create(customer=customer, amount=Decimal(random.randint(500, 99_999)) / 100)
+    for customer in random.sample(customers, random.randint(1, MOST_AT_ONCE)):
+        Invoice.objects.create(customer=customer, amount=Decimal(random.randint(500, 99_999)) / 100)
 
 
 def settle_invoices(branch: str) -> None:
@@ -40,19 +40,20 @@ def settle_invoices(branch: str) -> None:
         settle(number)
 
 
+@once
 def settle(number: int) -> None:
     """Settle one invoice: its settlement is written and it is marked as paid, both or neither."""
-    with transaction.atomic():
-        invoice = Invoice.objects.select_for_update().get(pk=number)
-        if invoice.is_paid:
-            return
-        Settlement.objects.create(invoice=invoice, amount=invoice.amount)
-        time.sleep(RECEIPT_TAKES)
-        invoice.is_paid = True
-        invoice.save(update_fields=["is_paid"])
+    invoice = Invoice.objects.select_for_update().get(pk=number)
+    if invoice.is_paid:
+        return
+    Settlement.objects.create(invoice=invoice, amount=invoice.amount)
+    time.sleep(RECEIPT_TAKES)
+    invoice.is_paid = True
+    invoice.save(update_fields=["is_paid"])
 
 
 @cron(EVERY_OTHER_SECOND, name="report")
+@once
 def write_report() -> None:
     """Write down how the business stands."""
     paid = Invoice.objects.filter(is_paid=True)
