@@ -24,7 +24,7 @@ T = TypeVar("T")
 # The first and the longest delay, in seconds. One thread of the process asks for all, so a server that is back is noticed
 # soon without being hammered. One without a free place is not helped by questions, and handshakes that are cut count
 # towards its max_connect_errors.
-DELAYS = {Fault.AWAY: (0.1, 1.0), Fault.NO_CAPACITY: (1.0, 10.0)}
+DELAYS = {Fault.AWAY: (0.1, 0.5), Fault.NO_CAPACITY: (1.0, 10.0)}
 
 
 def backoff(failures: int, fault: Fault, rng: random.Random) -> float:
@@ -35,18 +35,24 @@ def backoff(failures: int, fault: Fault, rng: random.Random) -> float:
     return first / 2 + rng.random() * (ceiling - first / 2)
 
 
-# Until a waiter looks again whether a place is free whose holder was torn away without a word.
+# Until a waiter looks again whether a place is free whose holder, or the one whose turn it was, was torn away without a
+# word.
 _LONGEST_WAIT = 1.0
 
 
 class _Place:
-    """One connect under way.
+    """One connect under way, or waiting.
 
     The gate knows it by a weak reference: an asynchronous exception that strikes on the way out of ``connect()``, where
     nothing can be put right any more, takes it away with the frame.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "turn")
+
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+        """Locked until it is the waiter's turn to look again."""
+        self.turn.acquire()
 
 
 class Gate:
@@ -63,7 +69,7 @@ class Gate:
         self._rng = rng or random.Random()
         # A plain lock: an asynchronous exception inside a Condition would leave it locked, or open.
         self._lock = threading.Lock()
-        self._waiting: list[threading.Lock] = []
+        self._waiting: list[weakref.ref[_Place]] = []
         self._places: list[weakref.ref[_Place]] = []
         self._failures = 0
         self._not_before = 0.0
@@ -82,18 +88,21 @@ class Gate:
         """
         started, place, tries = self._clock(), _Place(), 0
         while True:
-            fault, error = Fault.NONE, None
+            fault, error = None, None
             try:
                 if not self._enter(place, policy, started + policy.give_up_after):
                     break
-                return attempt()
+                raw = attempt()
             except Exception as caught:
                 tries += 1
                 fault, error = classify(caught), caught
                 if fault is Fault.REFUSED:
                     raise
+            else:
+                fault = Fault.NONE
+                return raw
             finally:
-                self._leave(place, fault, error)
+                self._leave(place, policy, fault, error)
         waited = self._clock() - started
         raise unavailable(self._farewell(waited, tries)) from self._last_error
 
@@ -102,45 +111,57 @@ class Gate:
         while True:
             with self._lock:
                 now = self._clock()
-                if now >= deadline and self._last_error is not None:
-                    return False
-                if self._is_free(policy) and now >= self._not_before:
+                self._forget(place)
+                if self._room(policy) > 0 and now >= self._not_before:
                     self._places.append(weakref.ref(place))
                     return True
-                waiter = threading.Lock()
-                waiter.acquire()
-                self._waiting.append(waiter)
-            limits = [self._not_before - now, deadline - now, _LONGEST_WAIT]
-            self._pause(waiter, min(limit for limit in limits if limit > 0))
+                if now >= deadline and self._last_error is not None:
+                    return False
+                self._waiting.append(weakref.ref(place))
+                limits = [self._not_before - now, deadline - now, _LONGEST_WAIT]
+            self._pause(place.turn, min(limit for limit in limits if limit > 0))
 
-    def _is_free(self, policy: Policy) -> bool:
+    def _room(self, policy: Policy) -> int:
         self._places = [taken for taken in self._places if taken() is not None]
         # One probe for all while the server is away.
         places = 1 if self._failures else policy.max_connecting
-        return len(self._places) < places
+        return places - len(self._places)
 
-    def _pause(self, waiter: threading.Lock, timeout: float) -> None:
-        waiter.acquire(timeout=timeout)
+    def _pause(self, turn: threading.Lock, timeout: float) -> None:
+        turn.acquire(timeout=timeout)
 
-    def _leave(self, place: _Place, fault: Fault, error: BaseException | None) -> None:
+    def _leave(self, place: _Place, policy: Policy, fault: Fault | None, error: BaseException | None) -> None:
+        """Give the place back, if there is one, and have as many others look as there is room for."""
         with self._lock:
-            others = [taken for taken in self._places if taken() is not place]
-            if len(others) == len(self._places):
-                return
-            self._places = others
-            if fault in DELAYS:
-                self._failures += 1
-                self._last_error = error
-                self._not_before = self._clock() + backoff(self._failures, fault, self._rng)
-                failures = self._failures
-            else:
-                # A refusal is an answer too: the server is there.
-                failures, self._failures, self._not_before, self._last_error = 0, 0, 0.0, None
-            waiting, self._waiting = self._waiting, []
-            for waiter in waiting:
-                waiter.release()
-        if failures == 1:
+            self._places = [taken for taken in self._places if taken() is not place]
+            self._forget(place)
+            is_first = self._note(fault, error)
+            # Not all of them: among hundreds of threads that costs more than the connects do.
+            for _ in range(self._room(policy)):
+                self._wake()
+        if is_first:
             log.warning("no connection to %s, waiting for it: %s", self.address, error, extra={"action": "away"})
+
+    def _forget(self, place: _Place) -> None:
+        self._waiting = [waiter for waiter in self._waiting if waiter() not in (place, None)]
+
+    def _note(self, fault: Fault | None, error: BaseException | None) -> bool:
+        """Note how an attempt has ended, None being nothing that tells; True if it was the first that failed."""
+        if fault in DELAYS:
+            self._failures += 1
+            self._last_error = error
+            self._not_before = self._clock() + backoff(self._failures, fault, self._rng)
+            return self._failures == 1
+        if fault is not None:
+            # A refusal is an answer too: the server is there.
+            self._failures, self._not_before, self._last_error = 0, 0.0, None
+        return False
+
+    def _wake(self) -> None:
+        place = self._waiting.pop(0)() if self._waiting else None
+        # Not locked: he has not heard yet of the last time that he was woken.
+        if place is not None and place.turn.locked():
+            place.turn.release()
 
     def _farewell(self, waited: float, tries: int) -> str:
         return (

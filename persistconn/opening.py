@@ -48,9 +48,13 @@ class Opening:
 
     def cancel(self, raw: Raw) -> None:
         """Cancel the statement that runs on a raw connection (``KILL QUERY``), from a connection made for that."""
-        messenger = self.driver.connect(self.args, self._arguments(), min(self.policy.connect_timeout, _CANCEL_TIMEOUT))
-        messenger.query(f"KILL QUERY {self.driver.session_id(raw)}")
-        self.driver.quit(messenger)
+
+        def tell(messenger: Raw) -> Raw:
+            messenger.query(f"KILL QUERY {self.driver.session_id(raw)}")
+            return messenger
+
+        limit = min(self.policy.connect_timeout, _CANCEL_TIMEOUT)
+        self.driver.quit(self.driver.connect(self.args, self.arguments(), limit, tell))
 
     def _open(self, session: Session, old: Raw | None, policy: Policy) -> Fresh:
         return self.gate.connect(
@@ -61,16 +65,15 @@ class Opening:
         )
 
     def _connect(self, session: Session, old: Raw | None) -> Fresh:
-        raw = self.driver.connect(self.args, self._arguments(), self.policy.connect_timeout)
-        try:
+        def prepare(raw: Raw) -> Fresh:
             sockets.watch_path(self.driver.fileno(raw))
             self._rebuild(raw, session, old)
             return Fresh(raw, self.driver.wait_timeout(raw))
-        except BaseException:
-            self.driver.abandon(raw)
-            raise
 
-    def _arguments(self) -> dict[str, Any]:
+        return self.driver.connect(self.args, self.arguments(), self.policy.connect_timeout, prepare)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the connect arguments as they are now."""
         # A password that is rotated, or a token that lasts for minutes, is asked for at each connect.
         return {
             name: value() if name in _PASSWORDS and callable(value) else value for name, value in self.kwargs.items()

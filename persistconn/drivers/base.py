@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 Raw = Any
 """A connection of the driver, as it is: persistconn holds it, the caller never sees it."""
@@ -29,6 +29,14 @@ class Fault(Enum):
         return self in (Fault.NONE, Fault.ROLLED_BACK, Fault.WRONG_SERVER)
 
 
+T = TypeVar("T")
+
+
+def itself(raw: Raw) -> Any:
+    """Return the raw connection as it is."""
+    return raw
+
+
 class Driver(Protocol):
     """One driver. Every method may be called from any thread; the caller sees to it that one thread uses a raw connection."""
 
@@ -40,8 +48,14 @@ class Driver(Protocol):
     def address(self, arguments: Mapping[str, Any]) -> str:
         """Return ``host:port`` or the socket's path, for people; never anything secret."""
 
-    def connect(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float) -> Raw:
-        """Connect; ``timeout`` (seconds) covers each wait of the handshake and the login. Raises the driver's errors."""
+    def connect(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float, prepare: Callable[[Raw], T] = itself
+    ) -> T:
+        """Connect and return what ``prepare`` makes of the raw connection: itself by default. Raises the driver's errors.
+
+        ``timeout`` (seconds; a ``connect_timeout`` among ``kwargs`` goes before it) covers the handshake, the login and
+        ``prepare`` together. Each address of a name has as much for TCP, and then at least half of it for the rest.
+        """
 
     def wait_timeout(self, raw: Raw) -> float:
         """Ask the session for its ``@@wait_timeout`` (seconds)."""

@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from persistconn.drivers import faults, sockets
-from persistconn.drivers.base import Fault, Raw
+from persistconn.drivers.arrival import Arrival, arrive
+from persistconn.drivers.base import Fault, Raw, itself
 from persistconn.drivers.faults import code_of
 from persistconn.drivers.mysqlclient_raw import raw_class
 from persistconn.drivers.status import AUTOCOMMIT, IN_TRANSACTION, MORE_RESULTS
@@ -21,6 +22,9 @@ from persistconn.drivers.watchdog import WATCHDOG
 
 PINGS_AT_ONCE = 256
 """A thread each: the library's ping blocks. So many silent servers still cost one ``ping_timeout`` together."""
+
+
+T = TypeVar("T")
 
 
 class MySQLClient:
@@ -41,11 +45,16 @@ class MySQLClient:
             return str(path)
         return f"{arguments.get('host') or 'localhost'}:{arguments.get('port') or 3306}"
 
-    def connect(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float) -> Raw:
+    def connect(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float, prepare: Callable[[Raw], T] = itself
+    ) -> T:
         arguments = dict(kwargs)
         limit = arguments.pop("connect_timeout", None) or timeout
+        return arrive(self, limit, lambda arrival: self._make(arrival, limit, args, arguments), prepare)
+
+    def _make(self, arrival: Arrival, limit: float, args: tuple[Any, ...], arguments: dict[str, Any]) -> Raw:
         try:
-            return self._raw_class(limit, *args, **arguments)
+            return self._raw_class(arrival, limit, *args, **arguments)
         except self.module.OperationalError as error:
             if code_of(error) == faults.TLS_FAILED and not _verifies(arguments):
                 # The library names the certificate whenever a handshake ends early, asked to verify it or not.
@@ -61,7 +70,7 @@ class MySQLClient:
             raw._call(raw._query, "SELECT @@session.wait_timeout")
             (seconds,) = raw.wire.rows.fetch_row(0)[0]
         finally:
-            watch.call_off()
+            raw.wire.lost = raw.wire.lost or not watch.call_off()
             raw.wire.rows = rows
         return float(seconds)
 
@@ -188,10 +197,12 @@ def _ping_one(raw: Raw, answers: queue.SimpleQueue[tuple[Raw, bool]]) -> None:
 
 def _ping_here(raw: Raw, timeout: float) -> bool:
     watch = WATCHDOG.after(timeout, raw.wire.cut)
+    alive = in_time = False
     try:
-        return _send_ping(raw)
+        alive = _send_ping(raw)
     finally:
-        watch.call_off()
+        in_time = watch.call_off()
+    return alive and in_time
 
 
 def _send_ping(raw: Raw) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from persistconn.drivers import faults, status
-from persistconn.drivers.wire import Arrival, Wire
+from persistconn.drivers.arrival import Arrival, duplicate
+from persistconn.drivers.wire import Wire
 from persistconn.statement import SQL
 
 # Charsets in which the second byte of a character can be a backslash.
@@ -85,24 +86,24 @@ class RawConnection(_Driver):  # type: ignore[misc]
     module: Any
     rows_class: Any
 
-    def __init__(self, limit: float, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, arrival: Arrival, limit: float, *args: Any, **kwargs: Any) -> None:
         self.wire = wire = Wire(max(limit, 0.1))
-        arrival = Arrival(self, wire)
+        arrival.begin(self, wire.limit)
         try:
             super().__init__(*args, connect_timeout=max(1, math.ceil(limit)), **kwargs)
         except BaseException:
             self.abandon()
             raise
-        finally:
-            arrival.end()
         wire.session = self.thread_id()
         # Closing takes the library's reference to it away.
         self.decoders = self.converter
 
-    def _find_socket(self) -> socket.socket | None:
+    def find_socket(self) -> socket.socket | None:
         with contextlib.suppress(OSError, self.module.Error):
+            if (ours := self.wire.duplicate) is not None:
+                return duplicate(ours.fileno())
             fileno = 0 if self.closed else super().fileno()  # 0 until the library has connected.
-            return socket.socket(fileno=os.dup(fileno)) if fileno else None
+            return duplicate(fileno) if fileno else None
         return None
 
     # --- the calls that block --------------------------------------------------------------------------------------

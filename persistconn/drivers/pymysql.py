@@ -11,16 +11,18 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from persistconn.drivers import faults, sockets
-from persistconn.drivers.base import Fault, Raw
+from persistconn.drivers.arrival import Arrival, arrive, duplicate
+from persistconn.drivers.base import Fault, Raw, itself
 from persistconn.drivers.faults import code_of
 
 _IN_TRANSACTION = 0x0001  # SERVER_STATUS_IN_TRANS of the protocol's status flags
 _AUTOCOMMIT = 0x0002  # SERVER_STATUS_AUTOCOMMIT
 _COM_PING = 0x0E
 _ERR = b"\xff"
+T = TypeVar("T")
 _CLOSED_BEFORE = ((0, ""), ("Already closed",))
 """The arguments of the errors that PyMySQL raises where there is no connection any more to send on."""
 
@@ -40,9 +42,18 @@ class PyMySQL:
             return str(path)
         return f"{arguments.get('host') or 'localhost'}:{arguments.get('port') or 3306}"
 
-    def connect(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float) -> Raw:
-        arguments = {"connect_timeout": timeout, **kwargs}
-        return self._raw_class(*args, **arguments)
+    def connect(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], timeout: float, prepare: Callable[[Raw], T] = itself
+    ) -> T:
+        arguments = {"connect_timeout": timeout, **kwargs, "defer_connect": True}
+
+        def make(arrival: Arrival) -> Raw:
+            raw = self._raw_class(*args, **arguments)
+            arrival.begin(raw, raw.connect_timeout)
+            raw.connect()
+            return raw
+
+        return arrive(self, arguments["connect_timeout"], make, prepare)
 
     def wait_timeout(self, raw: Raw) -> float:
         # The last result is the caller's, whose cursor may not have taken it yet.
@@ -227,12 +238,12 @@ def _raw_class(module: Any) -> Any:
                 return sslp
             key = json.dumps(sslp, sort_keys=True, default=repr)
             if key not in _contexts:
-                _contexts[key] = super()._create_ssl_ctx(sslp)
+                _contexts[key] = super()._create_ssl_ctx(sslp) if sslp else _unverifying_context()
             return _contexts[key]
 
         def connect(self, sock: socket.socket | None = None) -> None:
-            # PyMySQL's connect_timeout ends with the TCP connect; a server that accepts and stays silent would hold
-            # its caller for ever. Each read and write of the handshake has the same limit here.
+            # PyMySQL's connect_timeout ends with the TCP connect. The whole is limited elsewhere, but for the handshake of
+            # TLS, during which nobody else can find the socket: it has as much time as a read.
             self.pid = os.getpid()
             limits = self._read_timeout, self._write_timeout
             self._read_timeout = self._write_timeout = self.connect_timeout
@@ -241,7 +252,19 @@ def _raw_class(module: Any) -> Any:
             finally:
                 self._read_timeout, self._write_timeout = limits
 
+        def find_socket(self) -> socket.socket | None:
+            sock = self._sock
+            return None if sock is None else duplicate(sock.fileno())
+
     return RawConnection
+
+
+def _unverifying_context() -> ssl.SSLContext:
+    # What PyMySQL takes where nothing was said of TLS, but without the system's certificates: OpenSSL would look for the
+    # server's among them, a quarter of the handshake, although nobody has asked to verify it.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _unread_error(sock: socket.socket, stream: Any) -> int | None:

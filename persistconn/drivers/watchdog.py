@@ -12,19 +12,40 @@ import time
 from collections.abc import Callable
 
 
+class Token:
+    """Goes to whoever takes it first. Any thread; no lock, which an asynchronous exception could leave locked."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = [None]
+
+    def take(self) -> bool:
+        """Take it; False if somebody else was quicker."""
+        try:
+            self._left.pop()  # Atomic.
+        except IndexError:
+            return False
+        return True
+
+
 class Watch:
     """One thing that is due at a deadline, unless it is called off before."""
 
-    __slots__ = ("act", "called_off", "due")
+    __slots__ = ("act", "due", "turn")
 
     def __init__(self, due: float, act: Callable[[], object]) -> None:
         self.due = due
-        self.act = act
-        self.called_off = False
+        self.act: Callable[[], object] | None = act
+        """None once it was called off: the watchdog may keep the watch until it would have been due."""
+        self.turn = Token()
 
-    def call_off(self) -> None:
-        """Forget it; the act may be under way already. Any thread."""
-        self.called_off = True
+    def call_off(self) -> bool:
+        """Forget it; False if that came too late, and it is done or under way. Any thread."""
+        in_time = self.turn.take()
+        if in_time:
+            self.act = None
+        return in_time
 
 
 class Watchdog:
@@ -64,12 +85,12 @@ class Watchdog:
                 watch = incoming.get(timeout=timeout)
             except queue.Empty:
                 _, _, watch = heapq.heappop(waiting)
-                if not watch.called_off:
+                if watch.act is not None and watch.turn.take():
                     with contextlib.suppress(Exception):
                         watch.act()
             else:
                 heapq.heappush(waiting, (watch.due, next(order), watch))
-            while waiting and waiting[0][2].called_off:
+            while waiting and waiting[0][2].act is None:
                 heapq.heappop(waiting)
             del watch  # What it would have cut must not live until the next one comes.
 

@@ -1,8 +1,7 @@
-"""What is known of one connection of mysqlclient's, and the watch over its making."""
+"""What is known of one connection of mysqlclient's."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import threading
@@ -11,9 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from persistconn.drivers import faults, status
-from persistconn.drivers.watchdog import WATCHDOG
-
-_MOST_LOOKS = 20
+from persistconn.drivers.arrival import shut_down
 
 
 class Wire:
@@ -87,47 +84,4 @@ class Wire:
     def cut(self) -> None:
         """Make whatever waits for the server fail at once. Any thread; nothing in a forked process."""
         if self.is_ours:
-            _shut_down(self.duplicate)
-
-
-def _shut_down(sock: socket.socket | None) -> None:
-    with contextlib.suppress(OSError):
-        if sock is not None:
-            sock.shutdown(socket.SHUT_RDWR)
-
-
-class Arrival:
-    """Cuts a connect that takes longer than its limit.
-
-    The library's connect_timeout ends with the login, where the constructor's own round trips only begin, and once TLS is
-    up MariaDB's library does not heed it at all.
-    """
-
-    def __init__(self, raw: Any, wire: Wire) -> None:
-        self._raw, self._wire = raw, wire
-        self._looks = 0
-        self._socket: socket.socket | None = None
-        self._watch = WATCHDOG.after(wire.limit / 2, self._look)
-
-    def end(self) -> None:
-        """Stop watching."""
-        self._watch.call_off()
-        self._raw, sock = None, self._socket
-        if sock is not None:
-            sock.close()
-
-    def _look(self) -> None:
-        raw, wire = self._raw, self._wire
-        if raw is None:
-            return
-        # Taken at half-time and used at the end: should the library just have closed the descriptor, whose number is then
-        # anybody's, the connect is about to fail, and nobody looks here again.
-        if self._socket is None and wire.duplicate is None:
-            self._socket = raw._find_socket()
-        elif self._looks:
-            wire.cut()
-            _shut_down(self._socket)
-        self._looks += 1
-        self._watch = WATCHDOG.after(wire.limit / 2, self._look)
-        if self._raw is None or self._looks == _MOST_LOOKS:
-            self.end()  # It has ended in the meantime, or was given up by an exception that nobody could catch.
+            shut_down(self.duplicate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from persistconn.drivers import Fault
 from persistconn.errors import DatabaseUnavailable
 from persistconn.gate import DELAYS, Gate, backoff
 from persistconn.policy import Policy
-from persistconn.testing import FakeClock
+from persistconn.testing import FakeClock, eventually
 
 
 class PatientGate(Gate):
@@ -111,6 +112,23 @@ def test_caller_who_finds_the_server_down_does_not_try_himself_out_of_turn() -> 
     assert 1 == server.attempts
 
 
+def test_who_may_try_only_once_tries_when_it_is_due() -> None:
+    """A sweep comes with no time to wait, and may be the only one who asks for a server that is back."""
+    clock = FakeClock()
+    gate, server = PatientGate(clock), Server(Fault.NO_CAPACITY)
+    server.faults = [Fault.NO_CAPACITY]
+    none = 1e-300  # Added to a clock, it does not move it.
+    clock.advance(1.0)
+    with pytest.raises(DatabaseUnavailable):
+        connect(gate, server, give_up_after=none)
+    with pytest.raises(DatabaseUnavailable):
+        connect(gate, server, give_up_after=none)
+    assert 1 == server.attempts
+    clock.advance(DELAYS[Fault.NO_CAPACITY][1])
+    assert "raw" == connect(gate, server, give_up_after=none)
+    assert [] == gate.pauses
+
+
 def test_no_more_than_max_connecting_at_once() -> None:
     """The others wait until a place is free."""
     gate = Gate("db:3306")
@@ -181,3 +199,54 @@ def test_one_probe_for_all_while_the_server_is_down() -> None:
         thread.join(20)
     assert ["raw"] * 8 == results
     assert 1 == most_while_down[0]
+
+
+def test_turns_are_handed_on_until_all_have_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures, refusals and threads that give up in between leave nobody waiting at a free place."""
+    monkeypatch.setattr("persistconn.gate._LONGEST_WAIT", 1000.0)  # Nobody looks again by himself.
+    gate, rng, lock = Gate("db:3306", rng=Earliest()), random.Random(1), threading.Lock()
+
+    def server() -> str:
+        threading.Event().wait(0.001)
+        with lock:
+            fault = rng.choices((Fault.NONE, Fault.AWAY, Fault.REFUSED), (8, 1, 1))[0]
+        if fault is not Fault.NONE:
+            raise ConnectionError(fault.name)
+        return "raw"
+
+    def work(number: int) -> None:
+        with contextlib.suppress(ConnectionError, DatabaseUnavailable):
+            connect(gate, server, max_connecting=2, give_up_after=0.02 if number % 4 == 0 else 1000.0)
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(60)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not [thread for thread in threads if thread.is_alive()]
+
+
+def test_only_as_many_are_woken_as_there_is_room_for() -> None:
+    """Two hundred threads that all look again whenever one has connected cost more than the connects."""
+    looks: list[int] = []
+
+    class Counting(Gate):
+        def _pause(self, turn: threading.Lock, timeout: float) -> None:
+            looks.append(1)
+            super()._pause(turn, timeout)
+
+    gate, ready = Counting("db:3306"), threading.Event()
+
+    def server() -> str:
+        ready.wait(10)
+        threading.Event().wait(0.002)  # Long enough for whoever was woken in vain to look.
+        return "raw"
+
+    threads = [threading.Thread(target=connect, args=(gate, server), kwargs={"max_connecting": 1}) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(looks) >= 29)
+    ready.set()
+    for thread in threads:
+        thread.join(10)
+    assert 29 <= len(looks) < 150

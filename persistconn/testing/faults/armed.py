@@ -58,9 +58,10 @@ class Armed:
         with self._changed:
             while len(self._packets) < times:
                 left = deadline - time.monotonic()
-                if self._is_over or left <= 0 or not self._changed.wait(left):
+                if self._is_over or left <= 0:
                     why = "before the proxy was closed" if self._is_over else f"within {timeout:g} s"
                     raise TimeoutError(f"struck {len(self._packets)} of {times} times {why}: {self.rule}")
+                self._changed.wait(left)
             return self._packets[-1]
 
     def release(self) -> None:
