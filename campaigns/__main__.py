@@ -1,4 +1,4 @@
-"""``python -m campaigns wrong-rows|expiry|storm|soak``: exit status 0 only if the promise held."""
+"""``python -m campaigns wrong-rows|expiry|storm|comeback|soak|bank|in-flight|cost``: exit status 0 only if the promise held."""
 
 from __future__ import annotations
 
@@ -35,9 +35,24 @@ def _parser() -> argparse.ArgumentParser:
     _add_server(expiry)
     storm = _add(campaigns, "storm", _storm, "all threads lose a server that is killed and comes back")
     storm.add_argument("--threads", type=int, default=200, help="(default: %(default)s)")
+    comeback = _add(
+        campaigns, "comeback", _comeback, "the time and the processor time of coming back, beside the driver's"
+    )
+    comeback.add_argument("--threads", type=int, default=50, help="(default: %(default)s)")
+    comeback.add_argument("--rounds", type=int, default=7, help="(default: %(default)s)")
     soak = _add(campaigns, "soak", _soak, "mixed work under random faults")
     soak.add_argument("--minutes", type=float, default=30.0, help="(default: %(default)s)")
     soak.add_argument("--threads", type=int, default=16, help="(default: %(default)s)")
+    bank = _add(campaigns, "bank", _bank, "transfers by @job in processes that are killed, on a server that is")
+    bank.add_argument("--minutes", type=float, default=5.0, help="(default: %(default)s)")
+    bank.add_argument("--threads", type=int, default=16, help="in all processes together (default: %(default)s)")
+    in_flight = _add(campaigns, "in-flight", _in_flight, "a job struck while its COMMIT is under way")
+    in_flight.add_argument("--rounds", type=int, default=20, help="of each kind (default: %(default)s)")
+    _add_server(in_flight)
+    cost = _add(campaigns, "cost", _cost, "round trips and time of a job, beside Django's atomic()")
+    cost.add_argument("--units", type=int, default=500, help="of work (default: %(default)s)")
+    cost.add_argument("--writes", type=int, default=1, help="in each (default: %(default)s)")
+    _add_server(cost)
     return parser
 
 
@@ -83,10 +98,38 @@ def _storm(options: argparse.Namespace) -> Iterator[Figures]:
         yield storm.run(driver, threads=options.threads, seed=options.seed)
 
 
+def _comeback(options: argparse.Namespace) -> Iterator[Figures]:
+    from campaigns import comeback
+
+    for driver in options.drivers:
+        for tls in (True, False):
+            yield comeback.run(driver, tls=tls, threads=options.threads, rounds=options.rounds, seed=options.seed)
+
+
 def _soak(options: argparse.Namespace) -> Iterator[Figures]:
     from campaigns import soak
 
     yield soak.run(tuple(options.drivers), minutes=options.minutes, threads=options.threads, seed=options.seed)
+
+
+def _bank(options: argparse.Namespace) -> Iterator[Figures]:
+    from campaigns import bank
+
+    for driver in options.drivers:
+        yield bank.run(driver, minutes=options.minutes, threads=options.threads, seed=options.seed)
+
+
+def _in_flight(options: argparse.Namespace) -> Iterator[Figures]:
+    from campaigns import inflight
+
+    for driver in options.drivers:
+        yield inflight.run(driver, rounds=options.rounds, seed=options.seed, place=options.server)
+
+
+def _cost(options: argparse.Namespace) -> Iterator[Figures]:
+    from campaigns import cost
+
+    yield cost.run(units=options.units, writes=options.writes, place=options.server)
 
 
 if __name__ == "__main__":
