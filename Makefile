@@ -10,7 +10,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH)$(if $(PYENV_BINS),:$(subst $(SPACE),:,$(strip $(PYENV_BINS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format django-suite faults campaigns soak mutants clean
+.PHONY: help demo test test-mysql faults-mysql lint types format django-suite faults campaigns soak mutants clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -23,6 +23,17 @@ test: $(READY)  ## lint, types, and the tests of the built wheel against a priva
 	@scripts/need-mariadb
 	@rm -rf build  # setuptools would put modules into the wheel that the tree no longer has
 	@! scripts/need-mysqlclient $(VENV)/bin/python || export PERSISTCONN_EXTRAS=test,mysqlclient; $(VENV)/bin/tox run
+
+test-mysql: $(DRIVERS)  ## the tests that need MySQL, against a private one, and faults-mysql
+	@scripts/need-mariadb
+	@line=$$(scripts/need-mysql) && eval "$$line" && PERSISTCONN_REQUIRE_MYSQL=1 \
+		$(VENV)/bin/python -m pytest -k 'not mariadb' tests/contract tests/servers/test_private_mysql.py
+	@$(MAKE) --no-print-directory faults-mysql
+
+# Of a container where an image is named, else of a private server.
+faults-mysql: $(DRIVERS)  ## a fixed sample of the faults on MySQL
+	@line=$$(scripts/need-mysql) && eval "$$line" && $(VENV)/bin/python -m campaigns.cuts --only 'mysql.*' --sample 500 \
+		$$([ -n "$$PERSISTCONN_MYSQL_IMAGE" ] || echo --mysql mysql)
 
 lint: $(READY)  ## ruff
 	@$(VENV)/bin/tox run -e lint
@@ -37,13 +48,13 @@ django-suite: $(READY)  ## Django's own tests on our engine and on the stock one
 	@scripts/need-mariadb
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/django-suite
 
-faults: $(DRIVERS)  ## break a conversation at each packet in each way: tens of thousands of cases
+faults: $(DRIVERS)  ## break a conversation, and a job, at each packet in each way: tens of thousands of cases
 	@scripts/need-mariadb
-	@$(VENV)/bin/python -m campaigns.cuts
+	@status=0; for c in cuts jobcuts; do $(VENV)/bin/python -m campaigns.$$c || status=1; done; exit $$status
 
-campaigns: $(DRIVERS)  ## exceptions, expiries and storms by the thousand
+campaigns: $(DRIVERS)  ## exceptions, expiries, storms, comebacks, COMMITs in flight, and the bank for five minutes
 	@scripts/need-mariadb
-	@status=0; for c in wrong-rows expiry storm; do $(VENV)/bin/python -m campaigns $$c || status=1; done; exit $$status
+	@status=0; for c in wrong-rows expiry storm comeback in-flight bank; do $(VENV)/bin/python -m campaigns $$c || status=1; done; exit $$status
 
 MINUTES ?= 30
 soak: $(DRIVERS)  ## mixed work under random faults for MINUTES=30

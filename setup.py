@@ -46,7 +46,7 @@ setup(
     extras_require={
         "demo": ["rich>=13"],
         "mysqlclient": ["mysqlclient>=2.2"],
-        "test": ["pytest>=8", "pytest-randomly>=3.15", "rich>=13"],
+        "test": ["PyMySQL[rsa]", "pytest>=8", "pytest-randomly>=3.15", "rich>=13"],
     },
     entry_points={"console_scripts": ["workers = workers.__main__:main"]},
     classifiers=[

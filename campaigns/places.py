@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -10,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import pymysql
 
-from persistconn.testing import MariaDB
+from persistconn.testing import MariaDB, MySQL
+from persistconn.testing.servers import Server
 
 Row = tuple[Any, ...]
 _PAUSE = 0.02
@@ -28,34 +30,48 @@ class Place(Protocol):
 
 
 class GivenServer:
-    """A server that somebody else runs, say MySQL in a container; its data base is used as it is."""
+    """A server that is named: one that somebody else runs, whose database is used as it is, or a private MySQL."""
 
-    def __init__(self, dsn: str) -> None:
-        """Take ``mysql://user:password@host:port/database``; raises ValueError for anything else."""
-        parts = urlsplit(dsn)
-        if parts.scheme != "mysql" or not parts.hostname or not parts.path.strip("/"):
-            raise ValueError("--server takes mysql://user:password@host:port/database")
-        self._args: dict[str, Any] = {
-            "host": parts.hostname,
-            "port": parts.port or 3306,
-            "user": unquote(parts.username or ""),
-            "password": unquote(parts.password or ""),
-            "database": parts.path.strip("/"),
-        }
+    def __init__(self, name: str) -> None:
+        """Take ``mysql://user:password@host:port/database``, or ``mysql``; raises ValueError for anything else.
+
+        The private MySQL is started when it is first asked for, once in the process, and ends with it.
+        """
+        self._args = None if name == "mysql" else _parse(name)
 
     def connect_args(self, **extra: Any) -> dict[str, Any]:
-        return {**self._args, **extra}
+        args = _private_mysql().connect_args() if self._args is None else self._args
+        return {**args, **extra}
 
     def admin(self) -> Any:
-        return pymysql.connect(**self._args, autocommit=True)
+        return _private_mysql().admin() if self._args is None else pymysql.connect(**self._args, autocommit=True)
+
+
+def _parse(dsn: str) -> dict[str, Any]:
+    parts = urlsplit(dsn)
+    if parts.scheme != "mysql" or not parts.hostname or not parts.path.strip("/"):
+        raise ValueError("a server is named mysql (a private one), or mysql://user:password@host:port/database")
+    return {
+        "host": parts.hostname,
+        "port": parts.port or 3306,
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "database": parts.path.strip("/"),
+    }
+
+
+@functools.cache
+def _private_mysql() -> Private:
+    # Nobody closes it: its own exit handler does, and its watcher where a campaign ends without one.
+    return Private(MySQL(max_connections=1000, innodb_buffer_pool_size="64M")).__enter__()
 
 
 class Private:
-    """A private MariaDB, on whose database no session is but the campaign's."""
+    """A private server, on whose database no session is but the campaign's."""
 
-    def __init__(self, **variables: Any) -> None:
-        """Prepare it; the keywords are the server's variables."""
-        self.server = MariaDB(**variables)
+    def __init__(self, server: Server | None = None, **variables: Any) -> None:
+        """Prepare it: a MariaDB with these variables, unless it is given."""
+        self.server = server or MariaDB(**variables)
 
     def __enter__(self) -> Private:
         self.server.__enter__()

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from persistconn.testing.asking import Session
 from persistconn.testing.clock import FakeClock
-from persistconn.testing.installation import ServerError, ServerNotFound, find_mariadbd
-from persistconn.testing.servers import MariaDB, Session
+from persistconn.testing.installation import ServerError, ServerNotFound, find_mariadbd, find_mysqld
+from persistconn.testing.mariadb import MariaDB
+from persistconn.testing.mysql import MySQL
 from persistconn.testing.waiting import eventually
 
-__all__ = ["FakeClock", "MariaDB", "ServerError", "ServerNotFound", "Session", "eventually", "find_mariadbd"]
+__all__ = [
+    "FakeClock",
+    "MariaDB",
+    "MySQL",
+    "ServerError",
+    "ServerNotFound",
+    "Session",
+    "eventually",
+    "find_mariadbd",
+    "find_mysqld",
+]

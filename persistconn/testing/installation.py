@@ -1,23 +1,28 @@
-"""Where the server's program is, and how an empty data directory becomes one that it can start on."""
+"""Where the server's program is, and how it is called."""
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 INSTALL_COMMAND = "apt-get install mariadb-server-core"
+MYSQLD_VARIABLE = "PERSISTCONN_MYSQLD"
+_MYSQL_ADVICE = (
+    f"set {MYSQLD_VARIABLE} to a mysqld or to a script that execs it; "
+    "in persistconn's repository, scripts/need-mysql fetches one on Debian"
+)
 
 #: Where packages put a server beside the PATH of an ordinary user.
 _DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/bin", "/opt/homebrew/bin")
+_MYSQL_DIRECTORIES = ("/usr/local/mysql/bin", "/opt/homebrew/opt/mysql/bin")
 
-#: The scripts that create the system tables, in order. MariaDB 11 renamed them from mysql_* to mariadb_*.
-_SCRIPTS = ("system_tables.sql", "performance_tables.sql", "system_tables_data.sql")
-
-#: Seconds; it takes 0.3 on a laptop, and a disk under load may need far more.
-_BOOTSTRAP_TIMEOUT = 120.0
+#: Seconds; it takes 0.3 (MariaDB) or 3 (MySQL) on a laptop, and a disk under load may need far more.
+_CREATION_TIMEOUT = 120.0
+_VERSION_TIMEOUT = 30.0
 
 
 class ServerError(RuntimeError):
@@ -25,7 +30,7 @@ class ServerError(RuntimeError):
 
 
 class ServerNotFound(ServerError):
-    """No MariaDB server is installed; the text says the command that installs it."""
+    """No such server is installed; the text says how to get one."""
 
 
 def find_mariadbd(binary: str = "mariadbd") -> str:
@@ -40,36 +45,54 @@ def find_mariadbd(binary: str = "mariadbd") -> str:
     return found
 
 
-def user_option() -> list[str]:
-    """Return the option without which a server refuses to run as root; empty for everybody else."""
-    return ["--user=root"] if os.geteuid() == 0 else []
+def find_mysqld(binary: str | None = None) -> str:
+    """Return the path of MySQL's program: `binary`, else PERSISTCONN_MYSQLD, else on PATH, else where packages put it.
 
-
-def create_data_directory(binary: str, data: Path, options: list[str], user: str, password: str) -> None:
-    """Fill the new directory `data` with the system tables, a database `test` and one user who may do all.
-
-    Blocks for about 0.3 s. Raises ServerError with the server's last words.
-
-    The server's own bootstrap mode does it, not mariadb-install-db: that script calls a program of another
-    package, takes seconds for help tables that no test reads, and creates accounts that we would have to remove.
+    Asks a program for its version, once for each (20 ms): MariaDB's packages install a `mysqld` that is none of
+    MySQL's. Raises ServerNotFound, with what to do, if there is none; ServerError if the one that is named is broken.
     """
-    data.mkdir()
-    # Another server that starts in the same temporary directory would delete this one's temporary tables.
-    temporary = data.parent / "tmp"
-    temporary.mkdir(exist_ok=True)
-    script = "\n".join(_statements(binary, user, password))
-    # Nothing is lost if this run is cut off, for the directory is thrown away then: no flushing, no double writing.
-    hurry = ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--skip-log-bin"]
-    command = [
-        binary,
-        "--no-defaults",
-        "--bootstrap",
-        f"--datadir={data}",
-        f"--tmpdir={temporary}",
-        *user_option(),
-        *options,
-        *hurry,
-    ]
+    named = binary or os.environ.get(MYSQLD_VARIABLE)
+    if named:
+        return _find_named(named, MYSQLD_VARIABLE if binary is None else "binary")
+    for directory in [*os.get_exec_path(), *_DIRECTORIES, *_MYSQL_DIRECTORIES]:
+        found = shutil.which("mysqld", path=directory)
+        if found and _is_mysql(found):
+            return found
+    raise ServerNotFound(f"no MySQL server (mysqld) on this machine: {_MYSQL_ADVICE}")
+
+
+def _find_named(named: str, source: str) -> str:
+    found = shutil.which(named)
+    if found is None:
+        raise ServerNotFound(f"{source} names {named}, which is no program: {_MYSQL_ADVICE}")
+    if "MariaDB" in version_of(found):
+        raise ServerNotFound(f"{source} names {named}, which is MariaDB's: {_MYSQL_ADVICE}")
+    return found
+
+
+def _is_mysql(found: str) -> bool:
+    try:
+        return "MariaDB" not in version_of(found)
+    except ServerError:
+        return False  # a script whose server has gone, say: another directory may have a better one
+
+
+@functools.cache
+def version_of(binary: str) -> str:
+    """Return the line in which a server's program says what it is; asked once in the process."""
+    command = [binary, "--no-defaults", "--version"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_VERSION_TIMEOUT, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ServerError(f"{binary} could not say its version: {error}") from error
+    return done.stdout.strip()
+
+
+def run_creation(command: Sequence[str], *, script: str = "", directory: Path | None = None) -> None:
+    """Run the command that makes a data directory, with `script` as its input.
+
+    Blocks until it has ended. Raises ServerError with the server's last words.
+    """
     try:
         done = subprocess.run(
             command,
@@ -77,47 +100,26 @@ def create_data_directory(binary: str, data: Path, options: list[str], user: str
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=_BOOTSTRAP_TIMEOUT,
+            cwd=directory,
+            timeout=_CREATION_TIMEOUT,
             check=False,  # the exit status alone would not say why
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ServerError(f"{binary} could not create a data directory: {error}") from error
+        raise ServerError(f"{command[0]} could not create a data directory: {error}") from error
     if done.returncode:
-        raise ServerError(f"{binary} could not create a data directory; its last words:\n{last_lines(done.stdout)}")
+        raise ServerError(f"{command[0]} could not create a data directory; its last words:\n{last_lines(done.stdout)}")
+
+
+def user_option() -> list[str]:
+    """Return the option without which a server refuses to run as root; empty for everybody else."""
+    return ["--user=root"] if os.geteuid() == 0 else []
 
 
 def last_lines(text: str, count: int = 15) -> str:
     """Return the end of a log, indented, without the notes if that leaves anything to read."""
     lines = text.splitlines()
-    telling = [line for line in lines if "[Note]" not in line and "[Warning]" not in line]
+    telling = [line for line in lines if not any(level in line for level in ("[Note]", "[Warning]", "[System]"))]
     return "\n".join(f"    {line}" for line in (telling or lines)[-count:])
-
-
-def _statements(binary: str, user: str, password: str) -> Iterator[str]:
-    yield "CREATE DATABASE mysql;"
-    yield "USE mysql;"
-    yield "SET @auth_root_socket = NULL;"
-    for script in _find_scripts(binary):
-        yield script.read_text(encoding="utf-8")
-    # root without a password stays on the unix socket alone; nobody without a name may log in.
-    yield "DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost');"
-    yield "FLUSH PRIVILEGES;"
-    yield "CREATE DATABASE test CHARACTER SET utf8mb4;"
-    yield f"CREATE USER `{user}`@`%` IDENTIFIED BY '{password}';"
-    yield f"GRANT ALL PRIVILEGES ON *.* TO `{user}`@`%` WITH GRANT OPTION;"
-
-
-def _find_scripts(binary: str) -> list[Path]:
-    root = Path(binary).resolve().parent.parent
-    for share in (root / "share/mysql", root / "share/mariadb", root / "share", Path("/usr/share/mysql")):
-        for prefix in ("mariadb_", "mysql_"):
-            scripts = [share / f"{prefix}{name}" for name in _SCRIPTS]
-            if all(script.is_file() for script in scripts):
-                return scripts
-    raise ServerError(
-        f"{binary} is there, but not the scripts for its system tables ({root}/share/*/mysql_system_tables.sql): "
-        f"install the server's whole package with `{INSTALL_COMMAND}`"
-    )
 
 
 def as_options(variables: Mapping[str, str | float]) -> list[str]:

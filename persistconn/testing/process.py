@@ -14,12 +14,15 @@ _START_TIMEOUT = 60.0  # seconds; 0.1 are usual, and a recovery after kill -9 un
 _STOP_TIMEOUT = 60.0  # seconds until an orderly stop is taken for a hang
 
 #: Waits for the end of its input, which is the end of our process, however that comes (SIGKILL runs no atexit), and
-#: then ends the server. The pid cannot have been given to another process: until that moment we had not reaped it.
+#: then ends the server, also one that a test holds (SIGSTOP). The pid cannot have been given to another process: until
+#: that moment we had not reaped it.
 _WATCH = """
 read -r _
 kill -TERM "$1" 2>/dev/null
+kill -CONT "$1" 2>/dev/null
 left=600
 while kill -0 "$1" 2>/dev/null && [ "$left" -gt 0 ]; do sleep 0.1; left=$((left - 1)); done
+[ "$left" -gt 0 ] || kill -KILL "$1" 2>/dev/null
 [ -z "$2" ] || rm -rf "$2"
 """
 
@@ -105,7 +108,7 @@ class ServerProcess:
             )
         advice = "what it says last is the reason"
         if "unknown variable" in said or "unknown option" in said:
-            advice = "it does not know a variable that was passed to MariaDB(): check the name"
+            advice = "it does not know a variable that it was given as a keyword argument: check the name"
         status = self._process.returncode
         return ServerError(f"the server did not start (exit status {status}); {advice}:\n{last_lines(said)}")
 

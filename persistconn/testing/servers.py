@@ -1,4 +1,4 @@
-"""A private MariaDB server for tests: a directory and a port of its own, gone without a trace afterwards."""
+"""What private servers have in common: a directory and a port of their own, gone without a trace afterwards."""
 
 from __future__ import annotations
 
@@ -6,65 +6,42 @@ import atexit
 import os
 import shutil
 import tempfile
-import threading
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from persistconn.testing.installation import ServerError, as_options, create_data_directory, find_mariadbd, user_option
+from persistconn.testing.asking import OwnSession, Row, Session
+from persistconn.testing.installation import ServerError, as_options, user_option
 from persistconn.testing.process import PortTaken, ServerProcess, pick_port
 
 if TYPE_CHECKING:
     import pymysql
     from typing_extensions import Self
 
-#: Fast, small, and truthful about kill -9: a commit is written to the operating system before it is acknowledged, so
-#: it survives the death of the process (value 2). Only the fsync is left out, which guards against a power cut.
-_DEFAULTS: dict[str, str | float] = {
-    "innodb_flush_log_at_trx_commit": 2,
-    "innodb_buffer_pool_size": "32M",
-    "innodb_log_file_size": "8M",
-    "log_bin": False,
-    "performance_schema": False,
-    "skip_name_resolve": True,
-    "bind_address": "127.0.0.1",
-    # 2 makes the server note each "Aborted connection", which is how a test sees who left without a word.
-    "log_warnings": 2,
-}
-#: What counts already when the files are made: the server refuses to start on those of another size.
-_LAYOUT = ("innodb_log_file_size", "innodb_buffer_pool_size", "innodb_page_size", "innodb_data_file_path")
-
 _OURS = frozenset({"basedir", "datadir", "log_error", "pid_file", "port", "socket", "tmpdir", "user"})
 
 _SOCKET_LIMIT = 107  # bytes of a unix socket's path on Linux; macOS allows 103
 _NO_SUCH_THREAD = 1094
-_SESSION_GONE = (1927, 2006, 2013)  # killed; gone before the question; gone before the answer
 _LONG = 365 * 86400  # seconds; the longest wait_timeout there is
 
 #: Not weak: a server that somebody forgot must still be closed at exit.
-_open: set[MariaDB] = set()
+_open: set[Server] = set()
 
 
-@dataclass(frozen=True)
-class Session:
-    """One line of the server's process list; `time` is the seconds it has been in this command."""
-
-    id: int
-    user: str
-    db: str | None
-    command: str
-    time: int
-    info: str | None
-
-
-class MariaDB:
-    """A private server: `with MariaDB(wait_timeout=2) as server: pymysql.connect(**server.connect_args())`.
+class Server(ABC):
+    """A private server. What sets MariaDB and MySQL apart stands in their own classes.
 
     Keyword arguments are server variables: True and False switch one on and off. The directory is a temporary one
     that `close()` removes; one that you name is yours and stays, with its data. Safe to use from several threads,
     except that starting and stopping it is for one thread at a time.
     """
+
+    #: Variables that the keyword arguments come on top of.
+    _defaults: ClassVar[Mapping[str, str | float]]
+    #: What counts already when the files are made: the server refuses to start on those of another size or kind.
+    _layout: ClassVar[tuple[str, ...]]
 
     host = "127.0.0.1"
     user = "test"
@@ -79,9 +56,9 @@ class MariaDB:
         **variables: str | float,
     ) -> None:
         """Prepare a server; nothing is started. Raises ValueError for a variable that is ours to set."""
-        _refuse_ours(variables)
-        self.binary = find_mariadbd(binary or "mariadbd")
-        self.variables = {**_DEFAULTS, **variables}
+        self._refuse_ours(variables)
+        self.binary = self._find(binary)
+        self.variables = {**self._defaults, **variables}
         self._is_temporary = directory is None
         self.directory = Path(directory) if directory is not None else _make_short_directory()
         self.socket = str(self.directory / "sock")
@@ -92,13 +69,12 @@ class MariaDB:
         self._may_change_port = port is None
         self._process: ServerProcess | None = None
         self._home = os.getpid()
-        self._control = threading.Lock()  # guards _session, our own session, which looks at the others
-        self._session: pymysql.Connection[Any] | None = None
+        self._own_session = OwnSession(self.admin)
         _open.add(self)
 
     def __repr__(self) -> str:
         state = f"pid {self.pid}" if self.pid else "stopped"
-        return f"<MariaDB {self.host}:{self.port}, {state}>"
+        return f"<{type(self).__name__} {self.host}:{self.port}, {state}>"
 
     def __enter__(self) -> Self:
         try:
@@ -130,8 +106,10 @@ class MariaDB:
         return {**args, **extra}
 
     def start(self) -> None:
-        """Start the server and wait until it has accepted a login: about 0.4 s the first time, 0.1 s again.
+        """Start the server and wait until it has accepted a login.
 
+        Blocks for 0.4 s the first time and 0.1 s again (MariaDB), for 0.7 s (MySQL; 4 s where its first data directory
+        has yet to be made).
         Raises ServerError with the last lines of the log. A port that was taken meanwhile is exchanged for another
         one, unless it was given or clients know it already.
         """
@@ -186,8 +164,9 @@ class MariaDB:
         import pymysql
 
         patience = f"SET SESSION wait_timeout = {_LONG}, SESSION interactive_timeout = {_LONG}"
-        # Without `ssl_disabled` PyMySQL spends 20 ms on a TLS context that this server has no use for.
-        return pymysql.connect(**self.connect_args(autocommit=True, init_command=patience, ssl_disabled=True))
+        # Without `ssl_disabled` PyMySQL spends 20 ms on a TLS context that nobody has a use for on one machine.
+        plain = {"autocommit": True, "init_command": patience, "ssl_disabled": True}
+        return pymysql.connect(**self.connect_args(**plain, **self._admin_args()))
 
     def processlist(self) -> list[Session]:
         """Return the sessions of clients, oldest first, without the one that asks and the server's own threads."""
@@ -219,22 +198,36 @@ class MariaDB:
         text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
         return [line for line in text.splitlines() if "Aborted connection" in line]
 
+    @abstractmethod
+    def _find(self, binary: str | None) -> str:
+        """Return the path of the server's program. Raises ServerNotFound."""
+
+    @abstractmethod
+    def _create_data(self, data: Path, options: list[str]) -> None:
+        """Make the data directory, with the database `test` and one user who may do all. Raises ServerError."""
+
+    def _admin_args(self) -> dict[str, Any]:
+        """Return what our own connections need beside the address."""
+        return {}
+
     def _create_directory(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "tmp").mkdir(exist_ok=True)
         data = self.directory / "data"
         if data.exists():
             return
-        layout = {name: value for name, value in self.variables.items() if name.replace("-", "_") in _LAYOUT}
+        layout = {name: value for name, value in self.variables.items() if name.replace("-", "_") in self._layout}
         try:
-            create_data_directory(self.binary, data, as_options(layout), self.user, self.password)
+            self._create_data(data, as_options(layout))
         except BaseException:
             shutil.rmtree(data, ignore_errors=True)  # a half-made one would be taken for a whole one next time
             raise
 
     def _launch(self) -> None:
-        # A socket that a killed server left would let clients knock at a door without a house.
-        Path(self.socket).unlink(missing_ok=True)
+        # A socket that a killed server left would let clients knock at a door without a house, and MySQL does not
+        # start on a lock whose pid belongs to somebody else by now.
+        for left in (self.socket, f"{self.socket}.lock"):
+            Path(left).unlink(missing_ok=True)
         process = ServerProcess(self._command(), self.log, leaves=self.directory if self._is_temporary else None)
         try:
             process.wait_until_ready()
@@ -245,10 +238,7 @@ class MariaDB:
 
     def _say_goodbye(self) -> ServerProcess | None:
         """Close our own session in order, and return the process that is to end now."""
-        with self._control:
-            session, self._session = self._session, None
-        if session is not None and session.open:
-            session.close()
+        self._own_session.close()
         process, self._process = self._process, None
         return process
 
@@ -262,33 +252,16 @@ class MariaDB:
         }
         return [self.binary, "--no-defaults", *user_option(), *as_options(places), *as_options(self.variables)]
 
-    def _ask(self, statement: str, *args: object) -> list[tuple[Any, ...]]:
-        """Ask on our own session, kept open so that asking does not move the counters of connections."""
-        import pymysql
+    @classmethod
+    def _refuse_ours(cls, variables: Mapping[str, str | float]) -> None:
+        for name in variables:
+            if name.replace("-", "_") in _OURS:
+                raise ValueError(
+                    f"{name} is set by {cls.__name__} itself; name `directory`, `port` or `binary` instead"
+                )
 
-        with self._control:
-            if self._session is None:
-                self._session = self.admin()
-            try:
-                return _fetch(self._session, statement, args)
-            except pymysql.err.OperationalError as error:
-                if error.args[0] not in _SESSION_GONE:
-                    raise
-                # A test has killed our session with all the others, and nothing that we ask is harmful twice.
-                self._session = self.admin()
-                return _fetch(self._session, statement, args)
-
-
-def _fetch(session: pymysql.Connection[Any], statement: str, args: tuple[object, ...]) -> list[tuple[Any, ...]]:
-    with session.cursor() as cursor:
-        cursor.execute(statement, args)
-        return list(cursor.fetchall())
-
-
-def _refuse_ours(variables: dict[str, str | float]) -> None:
-    for name in variables:
-        if name.replace("-", "_") in _OURS:
-            raise ValueError(f"{name} is set by MariaDB itself; name `directory`, `port` or `binary` instead")
+    def _ask(self, statement: str, *args: object) -> list[Row]:
+        return self._own_session.ask(statement, *args)
 
 
 def _make_short_directory() -> Path:

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from persistconn.drivers import Driver, driver_for
-from persistconn.testing import MariaDB, ServerNotFound, eventually, find_mariadbd
+from persistconn.testing import MariaDB, MySQL, ServerNotFound, eventually, find_mariadbd, find_mysqld
 from persistconn.testing.process import pick_port
+from persistconn.testing.servers import Server
 
 NO_MYSQLCLIENT = (
     "mysqlclient is not installed; on Debian and Ubuntu: "
@@ -39,13 +40,11 @@ def mysqlclient() -> ModuleType:
 
 
 class PrivateServer:
-    """MariaDB on this machine, with TLS."""
+    """A server on this machine, with TLS."""
 
-    name = "MariaDB"
-
-    def __init__(self, certificates: Path) -> None:
-        key, certificate = make_certificate(certificates)
-        self.private = MariaDB(ssl_key=str(key), ssl_cert=str(certificate), max_connect_errors=1000000)
+    def __init__(self, private: Server) -> None:
+        self.private = private
+        self.name = type(private).__name__
 
     def __enter__(self) -> PrivateServer:
         self.private.__enter__()
@@ -168,22 +167,44 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
     return key, certificate
 
 
+PATIENT = {"max_connect_errors": 1000000}
+"""Servers that do not lock out a host whose handshakes are cut."""
+
+
+def mariadb(certificates: Path) -> Any:
+    """A private MariaDB; without a server skip on a laptop, and fail in CI."""
+    try:
+        find_mariadbd()
+    except ServerNotFound as missing:
+        skip_or_fail(str(missing), "CI", "PERSISTCONN_REQUIRE_SERVER")
+    key, certificate = make_certificate(certificates)
+    return PrivateServer(MariaDB(ssl_key=str(key), ssl_cert=str(certificate), **PATIENT))
+
+
+def mysql() -> Any:
+    """A private MySQL, or the image that is named; without either skip, or fail where MySQL is required."""
+    try:
+        find_mysqld()
+    except ServerNotFound as missing:
+        image = os.environ.get("PERSISTCONN_MYSQL_IMAGE")
+        if image:
+            return ContainerServer(image)
+        skip_or_fail(f"{missing}; or PERSISTCONN_MYSQL_IMAGE to an image of MySQL", "PERSISTCONN_REQUIRE_MYSQL")
+    # It has made its certificates itself.
+    return PrivateServer(MySQL(**PATIENT))
+
+
+def skip_or_fail(missing: str, *requirements: str) -> NoReturn:
+    """Say what is missing; where one of these variables is set, a skipped test would prove nothing."""
+    if any(map(os.environ.get, requirements)):
+        pytest.fail(missing, pytrace=False)
+    pytest.skip(missing)
+
+
 @pytest.fixture(scope="session", params=["mariadb", "mysql"])
 def contract_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A server of this suite's own, because its tests stop and pause it."""
-    if request.param == "mysql":
-        image = os.environ.get("PERSISTCONN_MYSQL_IMAGE")
-        if not image:
-            pytest.skip("PERSISTCONN_MYSQL_IMAGE names no image of MySQL: set it, and DOCKER_HOST if need be")
-        server: Any = ContainerServer(image)
-    else:
-        try:
-            find_mariadbd()
-        except ServerNotFound as missing:
-            if os.environ.get("CI") or os.environ.get("PERSISTCONN_REQUIRE_SERVER"):
-                pytest.fail(str(missing), pytrace=False)
-            pytest.skip(str(missing))
-        server = PrivateServer(tmp_path_factory.mktemp("certificates"))
+    server = mysql() if request.param == "mysql" else mariadb(tmp_path_factory.mktemp("certificates"))
     with server:
         yield server
 

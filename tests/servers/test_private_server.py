@@ -140,6 +140,9 @@ def test_named_directory_stays_with_its_data(server: MariaDB, tmp_path_factory: 
     [
         pytest.param("sys.exit()", id="without close"),
         pytest.param("os.kill(os.getpid(), signal.SIGKILL)", id="by SIGKILL"),
+        pytest.param(
+            "os.kill(server.pid, signal.SIGSTOP); os.kill(os.getpid(), signal.SIGKILL)", id="with a server that is held"
+        ),
         pytest.param("os.kill(os.getpid(), signal.SIGTERM)", id="by SIGTERM"),
     ],
 )
