@@ -75,7 +75,9 @@ class Keepalive:
         log.warning(
             "the sweep has not run for %.0f s: %s",
             late,
-            "its thread had died, and there is a new one" if has_died else "its scheduler does not get to it, or was stopped",
+            "its thread had died, and there is a new one"
+            if has_died
+            else "its scheduler does not get to it, or was stopped",
             extra={"action": "late"},
         )
 
@@ -179,6 +181,12 @@ def _thread(name: str) -> Any:
 
     class OneThread(ThreadPoolExecutor):
         """One thread, for the sweep alone or for the chores."""
+
+        def submit_job(self, job: Any, run_times: Any) -> None:
+            # A server that is frozen holds a sweep up for longer than its pace. The next one comes soon, and APScheduler's
+            # warning about it would only tell people of a limit that they have not set.
+            if not self._instances[job.id]:
+                super().submit_job(job, run_times)
 
         def _do_submit_job(self, job: Any, run_times: Any) -> None:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from persistconn.keepalive import LATE, Keepalive
 from persistconn.keeper import Keeper
+from persistconn.testing import eventually
 from persistconn.testing.clock import FakeClock
 
 
@@ -131,3 +133,29 @@ def test_a_chore_that_was_given_before_starts_with_the_scheduler(keepalive: Keep
     keepalive.stop()
     assert not noting.jobs
     assert not noting.executors
+
+
+def test_a_sweep_that_outlasts_its_pace_is_no_news(keepalive: Keepalive, caplog: pytest.LogCaptureFixture) -> None:
+    """APScheduler would warn each time of a maximum number of running instances, which nobody has set."""
+    begun, release = threading.Event(), threading.Event()
+    twice = threading.Event()
+
+    def slow() -> None:
+        if begun.is_set():
+            twice.set()
+        begun.set()
+        release.wait(10)
+
+    keepalive.add_chore("slow", 0.02, slow)
+    keepalive.ensure_running(15.0)
+    try:
+        assert begun.wait(10)
+        # Its later times come while the first one still runs.
+        due = keepalive._scheduler.get_job("slow").next_run_time
+        eventually(lambda: keepalive._scheduler.get_job("slow").next_run_time > due)
+        release.set()
+        assert twice.wait(10)
+    finally:
+        release.set()
+        keepalive.stop()
+    assert "maximum number" not in caplog.text
