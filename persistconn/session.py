@@ -49,6 +49,12 @@ class Session:
         self.charset: tuple[str, str | None] | None = None
         """Character set and collation that ``set_character_set`` chose."""
 
+    def copy(self) -> Session:
+        """Return one like it, to compare with later."""
+        twin = Session()
+        twin.__dict__.update(self.__dict__, _settings=dict(self._settings), held=set(self.held))
+        return twin
+
     @property
     def is_pinned(self) -> bool:
         """Whether the session holds state that a new connection would not have."""

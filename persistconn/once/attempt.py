@@ -36,7 +36,7 @@ from persistconn.once import payload, probe, purge
 from persistconn.once.block import Block, Foreign, torn_by
 from persistconn.once.engines import engines_at
 from persistconn.once.history import History, Mishap
-from persistconn.once.identity import elect, end_session, identify, resign
+from persistconn.once.identity import elect, end_lost_sessions, identify, note_lost, resign
 from persistconn.once.line import Line
 from persistconn.once.rows import Row, RowState, Statements, row_of
 from persistconn.once.settled import Settled, verdict
@@ -161,7 +161,7 @@ class Attempt:
         if self.line.has_unread:
             self.line.drop()  # Reading the rest could take for ever.
         with self._block.ours():
-            self.line.connection.rollback()
+            self._roll_back()
 
     # --- before ----------------------------------------------------------------------------------------------------
 
@@ -169,7 +169,8 @@ class Attempt:
         """Begin and take the token; returns how the job stands if somebody took it before."""
         line, order = self.line, self._order
         try:
-            self._end_lost_sessions()
+            # Before the fence, or that would wait until the server notices that we have gone: for hours, perhaps.
+            end_lost_sessions(line)
             if not order.waits:
                 self._elect()
             line.begin(order.isolation)
@@ -203,11 +204,11 @@ class Attempt:
             with self._block.ours(), contextlib.suppress(self.line.Error):
                 resign(self.line, self._election)
 
-    def _end_lost_sessions(self) -> None:
-        # Before the fence, or that would wait until the server notices that we have gone: for hours, perhaps.
-        for identity in tuple(self._history.lost_sessions):
-            end_session(self.line, identity)
-            self._history.lost_sessions.discard(identity)
+    def _roll_back(self) -> None:
+        """Roll back what has come to nothing; a ROLLBACK that is lost may leave a session that holds the token for hours."""
+        self.line.connection.rollback()
+        if self._identity is not None and self.line.identity != self._identity:
+            note_lost(self.line, self._identity)
 
     def _meet(self, error: Exception) -> Settled | None:
         """Say what an error of the fence means."""
@@ -216,9 +217,9 @@ class Attempt:
         if self._block.loss is not None or self._block.undone is not None:
             raise self.mishap(error, is_own=False)
         code = code_of(error)
-        self.line.connection.rollback()
+        self._roll_back()
         if code == DUPLICATE:
-            return self._read()
+            return self._find_out()
         if code == LOCK_WAIT:
             under_way = JobUnderWay(
                 f"{self._order.token.describe()} is being run by another process, for longer than we wait"
@@ -228,6 +229,16 @@ class Attempt:
             probe.forget()
             raise ledger from error
         raise error
+
+    def _find_out(self) -> Settled | None:
+        try:
+            end_lost_sessions(self.line)
+            return self._read()
+        except self.line.Error as error:
+            # A read is read again, once; an attempt is made again until it comes through.
+            if self._block.loss is not None:
+                raise self.mishap(error, is_own=False) from error
+            raise
 
     def _read(self) -> Settled | None:
         """Return how a job stands whose token somebody else, or an attempt before this one, has taken."""
@@ -341,7 +352,7 @@ class Attempt:
         if block.loss is not None or block.undone is None:
             # Unless the server has answered that it rolled back, it may still be at it.
             if self._identity is not None:
-                self._history.lost_sessions.add(self._identity)
+                note_lost(self.line, self._identity)
             self.line.drop()
         log.info("%s: %s", self._order.token.describe(), cause, extra={"action": "mishap"})
         ordinal, statement = block.place if is_own else (0, "")

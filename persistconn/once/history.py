@@ -37,8 +37,6 @@ class History:
     mishaps: list[Mishap] = field(default_factory=list)
     attempts: dict[bytes, Callable[[], None]] = field(default_factory=dict)
     """The attempts whose COMMIT was sent, with what is to be done once it is proved that it was executed."""
-    lost_sessions: set[str] = field(default_factory=set)
-    """The identities of sessions that we have lost, and the server perhaps not."""
     failures: dict[bytes, BaseException] = field(default_factory=dict)
     """What the function raised in the attempts that were to record it."""
     session: Session | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 
 from persistconn import log
 from persistconn.drivers.faults import code_of
@@ -15,6 +16,26 @@ from persistconn.once.line import Line
 
 _NO_SUCH_THREAD, _NOT_OWNER = 1094, 1095
 _PREFIX = "pc:"
+
+_lock = threading.Lock()
+_lost: dict[str, set[str]] = {}
+"""By address, the identities of sessions that this process has lost, and the server perhaps not."""
+
+
+def note_lost(line: Line, identity: str) -> None:
+    """Note that a session was lost which may still hold the token, for the next attempt at any job there to end it."""
+    with _lock:
+        _lost.setdefault(line.opening.address, set()).add(identity)
+
+
+def end_lost_sessions(line: Line) -> None:
+    """End what was lost on the line's server, by any job of this process; no round trip if there is nothing."""
+    with _lock:
+        lost = tuple(_lost.get(line.opening.address, ()))
+    for identity in lost:
+        end_session(line, identity)
+        with _lock:
+            _lost[line.opening.address].discard(identity)
 
 
 def identify(line: Line) -> str:

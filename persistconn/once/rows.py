@@ -47,7 +47,7 @@ DROP = (f"DROP TABLE IF EXISTS {HORIZON}", f"DROP TABLE IF EXISTS {LEDGER}")
 
 
 _COLUMNS = (
-    "token, job, job_key, fingerprint, state, attempt, attempts, owner, place, issued_at, scheduled_at, started_at"
+    "token, job, job_key, fingerprint, attempt, attempts, owner, place, issued_at, scheduled_at, state, started_at"
 )
 
 
@@ -79,6 +79,7 @@ class Statements:
 
     def __init__(self, schema: str) -> None:
         quoted = schema.replace("`", "``")
+        self._schema = f"`{quoted}`"
         self.ledger = f"`{quoted}`.{LEDGER}"
         self.horizon = f"`{quoted}`.{HORIZON}"
 
@@ -87,28 +88,40 @@ class Statements:
 
         It inserts nothing, without an error, while the database's clock says that a fire is not due yet.
         """
-        values = ", ".join(
-            [
-                _bytes(token.digest),
-                _text(token.job),
-                _text(token.key),
-                _bytes(print_),
-                _text(RowState.OPEN.value),
-                _bytes(attempt),
-                str(number),
-                _text(owner),
-                _text(place),
-                _moment(token.issued),
-                _moment(token.scheduled),
-                "UTC_TIMESTAMP(6)",
-            ]
-        )
+        given = self._given(token, attempt, number, print_, owner, place)
+        values = ", ".join([*given, _text(RowState.OPEN.value), "UTC_TIMESTAMP(6)"])
         due = (
             ""
             if token.scheduled is None
             else f" WHERE {_moment(token.scheduled)} <= UTC_TIMESTAMP(6) + INTERVAL {EARLY} SECOND"
         )
         return f"INSERT INTO {self.ledger} ({_COLUMNS}) SELECT {values} FROM DUAL{due}"
+
+    def call_begin(self, token: Token, attempt: bytes, number: int, print_: bytes, owner: str, place: str) -> str:
+        """Return the call that begins, inserts and sets the sentinel in one round trip."""
+        return f"CALL {self._schema}.{procedures.BEGIN}({', '.join(self._given(token, attempt, number, print_, owner, place))})"
+
+    def call_end(
+        self, token: Token, attempt: bytes, state: RowState, *, result: str | None = None, error: str | None = None
+    ) -> str:
+        """Return the call that proves the sentinel, writes the outcome and commits in one round trip."""
+        values = (_bytes(token.digest), _bytes(attempt), _text(state.value), _text(result), _text(error))
+        return f"CALL {self._schema}.{procedures.END}({', '.join(values)})"
+
+    @staticmethod
+    def _given(token: Token, attempt: bytes, number: int, print_: bytes, owner: str, place: str) -> list[str]:
+        return [
+            _bytes(token.digest),
+            _text(token.job),
+            _text(token.key),
+            _bytes(print_),
+            _bytes(attempt),
+            str(number),
+            _text(owner),
+            _text(place),
+            _moment(token.issued),
+            _moment(token.scheduled),
+        ]
 
     def finish(
         self, token: Token, attempt: bytes, state: RowState, *, result: str | None = None, error: str | None = None
@@ -130,7 +143,8 @@ class Statements:
     def read(self, token: Token) -> str:
         """Return the query for a token's row, see :func:`row_of`."""
         return (
-            "SELECT state, HEX(attempt), job, HEX(fingerprint), result, error, IS_USED_LOCK(owner)"
+            # MySQL refuses an empty name (3057), which is that of a cancelled token.
+            "SELECT state, HEX(attempt), job, HEX(fingerprint), result, error, IF(owner = '', NULL, IS_USED_LOCK(owner))"
             f" FROM {self.ledger} WHERE token = {_bytes(token.digest)}"
         )
 

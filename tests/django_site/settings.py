@@ -29,7 +29,7 @@ def _database(name: str) -> dict[str, Any]:
 # "twin" names the same database as "default", as people do who log beside a transaction that may be rolled back.
 DATABASES = {"default": _database(MAIN), "twin": _database(MAIN), "other": _database(OTHER)}
 DATABASE_ROUTERS = ["django_site.routers.NotesBesideTheRest"]
-INSTALLED_APPS = ["django_site.shop"]
+INSTALLED_APPS = ["persistconn", "django_site.shop"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SECRET_KEY = "for tests"
 USE_TZ = True

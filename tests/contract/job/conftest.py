@@ -1,0 +1,108 @@
+"""A bench for jobs: a database with a ledger and a few tables, this thread's connection to it, and what the server has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import persistconn
+from persistconn.keepalive import KEEPALIVE
+from persistconn.keeper import KEEPER
+from persistconn.once import probe
+from persistconn.testing import eventually
+from persistconn.testing.faults import FaultProxy
+
+
+@pytest.fixture(autouse=True)
+def _no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The owner's side alone: no sweep replaces anything behind it."""
+    monkeypatch.setattr(KEEPER, "on_connection", lambda pace: None)
+    KEEPALIVE.stop()
+    yield
+    persistconn.shutdown()
+
+
+class Bench:
+    """Where the jobs of a test run. Jobs write the column ``x`` of the table ``t``."""
+
+    def __init__(self, server: Any, module: ModuleType, name: str, arguments: dict[str, Any]) -> None:
+        self.server = server
+        self.module = module
+        self.name = name
+        self.arguments = arguments
+        self.settings: dict[str, Any] = {}
+
+    def connect(self, **extra: Any) -> Any:
+        """Return this thread's connection."""
+        return persistconn.manage(self.module, **self.settings).connect(**{**self.arguments, **extra})
+
+    def job(self, function: Callable[..., Any] | None = None, /, **settings: Any) -> Any:
+        """Make a job that runs here."""
+        decorate = persistconn.job(using=self.connect, **settings)
+        return decorate if function is None else decorate(function)
+
+    def run(self, sql: str, *values: Any, on: Any = None) -> list[tuple[Any, ...]]:
+        """Run a statement on this thread's connection, in the driver's plain cursor; return its rows."""
+        with (on or self.connect()).cursor(self.module.cursors.Cursor) as cursor:
+            cursor.execute(sql, values or None)
+            return list(cursor.fetchall())
+
+    def add(self, x: int) -> None:
+        """Write one row, as jobs do."""
+        self.run("INSERT INTO t (x) VALUES (%s)", x)
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """Ask the server in a session of its own; ``{}`` is this test's database."""
+        return self.server.ask(sql.replace("{}", self.name))
+
+    @property
+    def effects(self) -> list[int]:
+        """What is in the table, read from the server."""
+        return [x for (x,) in self.ask("SELECT x FROM {}.t ORDER BY id")]
+
+    @property
+    def states(self) -> list[str]:
+        """The states of the ledger's rows, in the order in which they were begun."""
+        return [state for (state,) in self.ask("SELECT state FROM {}.persistconn_ledger ORDER BY started_at")]
+
+    @property
+    def session(self) -> int:
+        """The server's id of this thread's session."""
+        held = self.connect()._held
+        return int(held.driver.session_id(held.raw))
+
+    def kill(self) -> None:
+        """End this thread's session, and wait until that can be seen from here."""
+        held = self.connect()._held
+        raw = held.raw
+        self.server.kill_session(held.driver.session_id(raw))
+        eventually(lambda: held.driver.hung_up(raw))
+
+    def count(self, name: str) -> int:
+        """Return one of the server's counters."""
+        return int(self.ask(f"SHOW GLOBAL STATUS WHERE Variable_name = '{name}'")[0][1])
+
+
+@pytest.fixture
+def bench(contract_server: Any, module: ModuleType, database: str, arguments: dict[str, Any]) -> Iterator[Bench]:
+    """A database with a ledger and an empty table ``t``."""
+    bench = Bench(contract_server, module, database, arguments)
+    persistconn.ledger.create(bench.connect())
+    yield bench
+    probe.forget()
+
+
+@pytest.fixture
+def proxy(bench: Bench) -> Iterator[FaultProxy]:
+    """Stands between the bench's connections and the server from here on; their first job is behind them."""
+    bench.connect().retire()
+    with FaultProxy(bench.arguments["host"], bench.arguments["port"]) as proxy:
+        bench.arguments = proxy.connect_args(bench.arguments)
+        bench.job(lambda: bench.add(0), name="first")()
+        bench.ask("DELETE FROM {}.t")
+        bench.ask("DELETE FROM {}.persistconn_ledger")
+        yield proxy
+        persistconn.shutdown()
