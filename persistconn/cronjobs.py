@@ -5,6 +5,11 @@ An expression has the five fields of a crontab (``minute hour day-of-month month
 at a fixed time follows Debian's cron on the days when the clocks change: a time that is left out runs right after the
 gap, a time that comes twice runs once. With six fields, or with a ``*`` in the minute or the hour, it fires whenever
 the wall clock shows a time that matches: not at one that is left out, twice at one that comes twice.
+
+``dst="once"`` makes the first of these rules hold for every expression: each local time that matches fires once, at its
+first showing, or right after the gap that has swallowed it.
+
+A function under ``@persistconn.job`` is *fenced*: of all the machines that fire it, one takes effect.
 """
 
 from __future__ import annotations
@@ -14,14 +19,16 @@ import inspect
 import textwrap
 import threading
 import zoneinfo
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import TypeVar
 
 from cronsim import CronSim, CronSimError
 
 from persistconn.errors import ConfigError
+from persistconn.once.job import Job
 
 # APScheduler's own from_crontab numbers weekdays from Monday = 0, so a crontab line that is copied there fires on
 # another day. cronsim keeps to crontab(5).
@@ -32,6 +39,8 @@ HOW_TO_WRITE = (
 )
 # Where the search for a first match starts. A fixed moment, so that every machine comes to the same answer.
 A_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
+ONCE = "once"
+CRONTAB_FIELDS = 5
 
 F = TypeVar("F", bound=Callable[[], object])
 
@@ -40,23 +49,39 @@ F = TypeVar("F", bound=Callable[[], object])
 class CronJob:
     """A function and its times. Immutable; raises :class:`ConfigError` for what could never run.
 
-    ``timezone`` is the key of an IANA time zone, the one in which the expression is read.
+    ``timezone`` is the key of an IANA time zone, the one in which the expression is read; ``dst`` is None or ``"once"``.
     """
 
     name: str
     function: Callable[[], object]
     expression: str
     timezone: str = "UTC"
+    dst: str | None = None
 
     def __post_init__(self) -> None:
         _check_function(self.name, self.function)
         _zone(self.name, self.timezone)
+        _check_dst(self.name, self.dst)
         _check_expression(self)
 
     @property
     def zone(self) -> tzinfo:
         """The time zone in which the expression is read."""
         return _zone(self.name, self.timezone)
+
+    @property
+    def fenced(self) -> Job[[], object] | None:
+        """The ``@job`` that a fire runs under a token of its own, so that it takes effect once; None for a plain one."""
+        return self.function if isinstance(self.function, Job) else None
+
+    @property
+    def schedule(self) -> str:
+        """The times in words: two jobs with the same ones fire together."""
+        return " ".join([self.expression, self.timezone, *([f"dst={self.dst}"] if self.dst else [])])
+
+    def wall(self, scheduled: datetime) -> str | None:
+        """Return the local date and time of a fire that goes by it (``dst="once"``); None for one that goes by UTC."""
+        return scheduled.astimezone(self.zone).replace(tzinfo=None).isoformat() if self.dst == ONCE else None
 
     def next_after(self, moment: datetime) -> datetime:
         """Return the first time after ``moment``, in the job's time zone.
@@ -65,13 +90,8 @@ class CronJob:
         """
         if moment.tzinfo is None:
             raise ValueError(f"next_after() takes a moment with a time zone, not {moment!r}")
-        for found in CronSim(self.expression, moment.astimezone(self.zone)):
-            # Compared in UTC, because times of one zone compare by the wall clock; and in the hour that comes twice
-            # the search, which goes by the wall clock, can come up with a time that is already past. Converting back
-            # gives a wall time that does not exist its real name.
-            instant = found.astimezone(UTC)
-            if instant > moment.astimezone(UTC):
-                return instant.astimezone(self.zone)
+        for found in self._times_from(moment):
+            return found
         raise ConfigError(f'cron job {self.name}: "{self.expression}" never matches (no such day in 50 years)')
 
     def next_times(self, moment: datetime, n: int) -> list[datetime]:
@@ -82,18 +102,85 @@ class CronJob:
             times.append(moment)
         return times
 
+    def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Yield the times after ``after`` up to ``until``, that one included: those that :meth:`next_after` gives."""
+        for found in self._times_from(after):
+            if found.astimezone(UTC) > until.astimezone(UTC):
+                return
+            yield found
+
+    def _times_from(self, moment: datetime) -> Iterator[datetime]:
+        zone, last = self.zone, moment.astimezone(UTC)
+        showings = _first_showings if self._goes_by_dates else _all_showings
+        for shown in showings(self._walls_from(moment.astimezone(zone)), zone):
+            # In UTC, because times of one zone compare by the wall clock. Several that a gap has swallowed are one time.
+            if shown > last:
+                yield shown.astimezone(zone)
+                last = shown
+
+    @property
+    def _goes_by_dates(self) -> bool:
+        fields = self.expression.split()
+        is_fixed = len(fields) == CRONTAB_FIELDS and not any(field.startswith("*") for field in fields[:2])
+        return is_fixed or self.dst == ONCE
+
+    def _walls_from(self, local: datetime) -> Iterator[datetime]:
+        """Yield the bare wall times that match, from the first one on that the clock shows after ``local``."""
+        # cronsim's own way through the changes of the clocks depends on where it starts, and steps by whole hours over
+        # times of Lord Howe, whose summer is half an hour: two machines would come to different answers.
+        return CronSim(self.expression, local.replace(tzinfo=None) - _overlap(local))
+
+
+def _first_showings(walls: Iterable[datetime], zone: tzinfo) -> Iterator[datetime]:
+    """Yield when (UTC) the clock shows each wall time first; the end of the gap for one that it never shows."""
+    for wall in walls:
+        shown = wall
+        while not _exists(shown, zone):
+            shown = shown.replace(second=0) + timedelta(minutes=1)
+        yield shown.replace(tzinfo=zone).astimezone(UTC)
+
+
+def _all_showings(walls: Iterable[datetime], zone: tzinfo) -> Iterator[datetime]:
+    """Yield, in their order, all times (UTC) at which the clock shows one of the wall times: none, one or two for each."""
+    second: deque[datetime] = deque()
+    for wall in walls:
+        if not _exists(wall, zone):
+            continue
+        local = wall.replace(tzinfo=zone)
+        shown = local.astimezone(UTC)
+        while second and second[0] < shown:
+            yield second.popleft()
+        yield shown
+        if overlap := _overlap(local):
+            second.append(shown + overlap)
+    yield from second
+
+
+def _exists(wall: datetime, zone: tzinfo) -> bool:
+    return wall.replace(tzinfo=zone).astimezone(UTC).astimezone(zone).replace(tzinfo=None) == wall
+
+
+def _overlap(local: datetime) -> timedelta:
+    """Return after what time the clock shows a wall time again; nothing for one that comes once, or has come twice."""
+    second = local.replace(fold=1)
+    difference = second.astimezone(UTC) - local.astimezone(UTC)
+    return max(difference, timedelta(0))
+
 
 _lock = threading.Lock()
 _jobs: dict[str, CronJob] = {}
 
 
-def cron(expression: str, *, timezone: str | None = None, name: str | None = None) -> Callable[[F], F]:
+def cron(
+    expression: str, *, timezone: str | None = None, name: str | None = None, dst: str | None = None
+) -> Callable[[F], F]:
     """Register the decorated function as a job that ``workers`` runs at the times of ``expression``.
 
     The function itself is returned unchanged. ``timezone`` is an IANA key such as ``Europe/Vienna``; None means UTC.
-    ``name`` is the job's name in logs and on the command line; None means ``module.function``. Raises
-    :class:`ConfigError` for a bad expression, an unknown time zone, a function that cannot be called without
-    arguments, and a name that another function has already.
+    ``name`` is the job's name in logs and on the command line; None means ``module.function``. ``dst="once"`` fires
+    each local time once although the clock may show it twice, or never, on the day when it changes; None leaves that to
+    the expression, see the head of this module. Raises :class:`ConfigError` for a bad expression, an unknown time zone,
+    a function that cannot be called without arguments, and a name that another function has already.
     """
     if not isinstance(expression, str):
         raise ConfigError(f"@cron takes a cron expression, not {expression!r}: {HOW_TO_WRITE}")
@@ -104,6 +191,7 @@ def cron(expression: str, *, timezone: str | None = None, name: str | None = Non
             function=function,
             expression=" ".join(expression.split()),
             timezone="UTC" if timezone is None else timezone,
+            dst=dst,
         )
         with _lock:
             _refuse_clash(_jobs.get(job.name), job)
@@ -167,6 +255,15 @@ def _check_function(name: str, function: Callable[[], object]) -> None:
         raise ConfigError(f"cron job {name} would be called without arguments: {error}") from None
     except ValueError:
         pass  # Some callables of C modules do not tell their signature.
+    if isinstance(function, Job) and function.settings.key is not None:
+        raise ConfigError(
+            f"cron job {name} has @job(key=...), and a fire has a token of its own, which is its time: take key= away"
+        )
+
+
+def _check_dst(name: str, dst: object) -> None:
+    if dst not in (None, ONCE):
+        raise ConfigError(f'cron job {name}: dst must be "{ONCE}" or None, not {dst!r}')
 
 
 def _check_expression(job: CronJob) -> None:

@@ -9,6 +9,9 @@ from persistconn.errors import ConfigError
 
 MOST_THREADS = 1000
 LONGEST_GRACE = 86400.0
+SHORTEST_TAKEOVER, LONGEST_TAKEOVER = 1.0, 3600.0
+LONGEST_WINDOW = 604800.0
+"""The ledger's usual retention: what it has forgotten, nobody can make up."""
 
 
 def checked_threads(threads: object) -> int:
@@ -20,9 +23,29 @@ def checked_threads(threads: object) -> int:
 
 def checked_grace(grace: object) -> float:
     """Return the grace in seconds, or raise :class:`ConfigError`."""
-    if isinstance(grace, bool) or not isinstance(grace, (int, float)) or not 0 <= grace <= LONGEST_GRACE:
-        raise ConfigError(f"grace must be a number of seconds from 0 to {LONGEST_GRACE:.0f}, not {grace!r}")
-    return float(grace)
+    return _seconds("grace", grace, 0.0, LONGEST_GRACE)
+
+
+def checked_takeover(takeover: object) -> float:
+    """Return the time for a takeover in seconds, or raise :class:`ConfigError`."""
+    return _seconds("takeover", takeover, SHORTEST_TAKEOVER, LONGEST_TAKEOVER)
+
+
+def checked_window(window: object) -> float:
+    """Return the window in seconds, or raise :class:`ConfigError`."""
+    return _seconds("window", window, SHORTEST_TAKEOVER, LONGEST_WINDOW)
+
+
+def checked_pair(takeover: float, window: float) -> None:
+    """Raise :class:`ConfigError` if a fire would be out of sight before it could be taken over."""
+    if window < takeover:
+        raise ConfigError(f"window ({window:g} s) must not be shorter than takeover ({takeover:g} s)")
+
+
+def _seconds(name: str, value: object, least: float, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        raise ConfigError(f"{name} must be a number of seconds from {least:.0f} to {most:.0f}, not {value!r}")
+    return float(value)
 
 
 def distinct(jobs: Iterable[CronJob]) -> tuple[CronJob, ...]:

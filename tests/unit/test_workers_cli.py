@@ -17,6 +17,7 @@ import pytest
 import persistconn
 from persistconn.errors import ConfigError, DatabaseUnavailable, bind
 from workers.cli import complaint_of, main
+from workers.jobs import service_name
 
 Write = Callable[[str, str], None]
 JOBS = """
@@ -123,7 +124,7 @@ def test_help_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     """And names all commands."""
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"\n    {command} " in shown for command in ("run", "jobs", "fire", "demo"))
+    assert all(f"\n    {command} " in shown for command in ("run", "jobs", "fire", "runs", "cancel", "demo"))
 
 
 def test_the_module_is_the_command_line(tmp_path: Path) -> None:
@@ -255,6 +256,9 @@ def test_without_django_a_module_must_be_named(
         ("--grace", "nan", "not nan"),
         ("--grace", "soon", "'soon' is no number"),
         ("--log-level", "loud", "invalid choice"),
+        ("--service", "a/b", "service must be a name of 1 to 100 letters, digits, dots"),
+        ("--takeover", "0.5", "takeover must be a number of seconds from 1 to 3600, not 0.5"),
+        ("--window", "700000", "window must be a number of seconds from 1 to 604800, not 700000.0"),
     ],
 )
 def test_a_bad_option_is_refused_with_its_value_and_limit(
@@ -264,6 +268,62 @@ def test_a_bad_option_is_refused_with_its_value_and_limit(
     line = refusal(capsys, "run", "billing_jobs", f"{option}={value}")
     assert line.startswith(f"workers run: argument {option}: ")
     assert limit in line
+
+
+@pytest.mark.parametrize("last", ["0", "100001", "all"])
+def test_a_bad_number_of_runs_is_refused(last: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anybody asks a server."""
+    assert "argument --last: " in refusal(capsys, "runs", "billing_jobs", f"--last={last}")
+
+
+def test_a_window_that_is_shorter_than_a_takeover_is_refused(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """A fire would be out of sight before it is made up."""
+    write("billing_jobs.py", JOBS)
+    line = refusal(capsys, "run", "billing_jobs", "--window=20")
+    assert line == "workers: window (20 s) must not be shorter than takeover (30 s)"
+
+
+@pytest.mark.parametrize("command", [["runs"], ["cancel", "01a1"]])
+def test_without_a_job_that_has_a_ledger_there_is_none_to_ask(
+    command: list[str], write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line says what such a job is."""
+    monkeypatch.delitem(sys.modules, "django.apps", raising=False)
+    write("billing_jobs.py", JOBS)
+    line = refusal(capsys, *command, "billing_jobs")
+    assert line == "workers: billing_jobs: no cron job there is a @persistconn.job, so none has a ledger"
+
+
+def test_an_alias_without_django_is_refused(
+    write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be passed over in silence."""
+    monkeypatch.delitem(sys.modules, "django.apps", raising=False)
+    write("billing_jobs.py", JOBS)
+    assert "DJANGO_SETTINGS_MODULE is not set" in refusal(capsys, "runs", "billing_jobs", "--using=other")
+
+
+@pytest.mark.parametrize(
+    ("given", "settings", "modules", "expected"),
+    [
+        ("till", "shop.settings", ["billing.jobs"], "till"),
+        (None, "shop.settings.live", ["billing.jobs"], "shop"),
+        (None, None, ["billing.jobs", "other"], "billing"),
+        (None, None, [], None),
+    ],
+)
+def test_the_service_goes_by_the_settings_or_the_first_module(
+    given: str | None,
+    settings: str | None,
+    modules: list[str],
+    expected: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Machines that run the same program have the same name, without a word."""
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    if settings is not None:
+        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", settings)
+    assert service_name(given, modules) == expected
 
 
 @pytest.mark.parametrize("argv", [[], ["walk"], ["fire"], ["run", "--fast"]])

@@ -9,8 +9,9 @@ import pymysql
 import pytest
 
 from persistconn.cronjobs import CronJob
+from persistconn.once.token import fire_token
 from workers.lines import log_missed, log_overlap, log_run
-from workers.runs import Board, BoardClosed, Fire, RunReport
+from workers.runs import Board, BoardClosed, Elsewhere, Fire, RunReport
 
 UTC = timezone.utc
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -138,6 +139,45 @@ def test_a_failed_run_says_what_failed_and_carries_the_traceback(lines: pytest.L
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
     assert record.exc_info[2] is not None
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "kind", "outcome"),
+    [
+        (Elsewhere.DONE, "done", "done by another machine"),
+        (Elsewhere.UNDER_WAY, "under_way", "under way on another machine"),
+        (Elsewhere.CANCELLED, "cancelled", "cancelled"),
+    ],
+)
+def test_a_fire_that_another_machine_has_is_told_as_that(
+    elsewhere: Elsewhere, kind: str, outcome: str, lines: pytest.LogCaptureFixture
+) -> None:
+    """No error, and no success of this machine's either."""
+    log_run(RunReport(SETTLE, NOON, NOON, 0.25, None, elsewhere))
+    [record] = lines.records
+    assert record.levelno == logging.INFO
+    assert record.getMessage() == f"run settle scheduled 2026-01-05 12:00:00+00:00 took 0.250 s: {outcome}"
+    assert vars(record)["outcome"] == kind
+
+
+def test_a_run_that_was_made_up_says_so(lines: pytest.LogCaptureFixture) -> None:
+    """Its scheduled time is past, and that is why."""
+    log_run(RunReport(SETTLE, NOON, NOON, 0.25, None, is_made_up=True))
+    assert lines.records[0].getMessage().startswith("made up settle scheduled")
+
+
+def test_asking_for_what_another_machine_is_at_is_no_news(lines: pytest.LogCaptureFixture) -> None:
+    """Each machine asks every few seconds, for as long as the job takes."""
+    log_run(RunReport(SETTLE, NOON, NOON, 0.25, None, Elsewhere.UNDER_WAY, is_made_up=True))
+    assert lines.records == []
+
+
+def test_an_overlap_of_a_fenced_job_is_put_off(lines: pytest.LogCaptureFixture) -> None:
+    """Nothing is left out: its token is missing in the ledger, and is made up."""
+    token = fire_token("shop", "settle", NOON)
+    log_overlap(Fire(SETTLE, NOON, NOON, token=token), fire_of())
+    assert lines.records[0].getMessage().startswith("put off settle scheduled")
+    assert lines.records[0].levelno == logging.INFO
 
 
 def test_a_failed_run_for_want_of_a_connection_says_what_to_do() -> None:

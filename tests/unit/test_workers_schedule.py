@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from persistconn.cronjobs import CronJob
+from persistconn.testing import eventually
 from workers.schedule import LONGEST_LOOK_AWAY, CronTrigger, scheduler_for
+from workers.watchdog import SILENT, Watchdog, trouble
 
 UTC = timezone.utc
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -40,7 +44,8 @@ def scheduler(fires: list[Any]) -> Any:
     scheduler._main_loop = lambda: None  # the thread ends at once; the test is the loop
     scheduler.start()
     yield scheduler
-    scheduler.shutdown(wait=False)
+    with contextlib.suppress(SchedulerNotRunningError):
+        scheduler.shutdown(wait=False)
 
 
 def due_since(scheduler: BackgroundScheduler, moment: datetime) -> None:
@@ -94,3 +99,70 @@ def test_the_scheduler_looks_at_the_clock_although_nothing_is_due(scheduler: Any
     """The monotonic clock stands still while a machine is suspended, and a fire would come late by that long."""
     due_since(scheduler, datetime.now(UTC) + timedelta(hours=8))
     assert look(scheduler) == LONGEST_LOOK_AWAY
+
+
+def test_a_watchdog_that_fails_goes_on_watching(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody watches the watchdog."""
+    looks: list[int] = []
+
+    def look_and_fail() -> None:
+        looks.append(1)
+        raise ValueError("no")
+
+    watchdog = Watchdog(look_and_fail, every=0.001)
+    watchdog.start()
+    eventually(lambda: len(looks) >= 2)
+    watchdog.stop()
+    assert "the watchdog failed" in caplog.text
+
+
+# --- a scheduler in the place of another ---------------------------------------------------------------------------
+
+
+def successor_of(predecessor: Any, fires: list[Any]) -> Any:
+    predecessor.retire()
+    job = CronJob("settle", settle, "*/5 * * * *", "Europe/Vienna")
+    scheduler = scheduler_for([job], lambda job, due: fires.append((job.name, due)), predecessor)
+    scheduler._main_loop = lambda: None
+    scheduler.start()
+    return scheduler
+
+
+def test_a_successor_begins_where_its_predecessor_stopped(scheduler: Any, fires: list[Any]) -> None:
+    """What became due while the first one was stuck is not lost, and what it has passed on comes no second time."""
+    last = datetime.now(UTC) - timedelta(minutes=11)
+    scheduler.hand_over.until["settle"] = last
+    successor = successor_of(scheduler, fires)
+    look(successor)
+    [(_, due)] = fires
+    assert len(due) in (2, 3)
+    assert min(due).astimezone(UTC) > last
+    successor.retire()
+
+
+def test_a_retired_scheduler_passes_nothing_on(scheduler: Any, fires: list[Any]) -> None:
+    """It may come to itself again, beside the one that has taken its place."""
+    due_since(scheduler, datetime.now(UTC))
+    scheduler.hand_over.is_retired = True
+    look(scheduler)
+    assert fires == []
+
+
+def test_a_scheduler_knows_that_its_thread_has_died(scheduler: Any) -> None:
+    """APScheduler's own `running` stays True."""
+    eventually(lambda: not scheduler.is_alive)
+    assert scheduler.running
+
+
+@pytest.mark.parametrize(
+    ("is_alive", "silent_for", "expected"),
+    [
+        (True, LONGEST_LOOK_AWAY, None),
+        (True, SILENT, None),
+        (True, SILENT + 1, "has not looked at the clock for 31 s"),
+        (False, 0.0, "thread has died"),
+    ],
+)
+def test_what_is_wrong_with_a_scheduler(is_alive: bool, silent_for: float, expected: str | None) -> None:
+    """A table."""
+    assert trouble(is_alive, silent_for) == expected

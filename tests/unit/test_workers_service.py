@@ -15,8 +15,16 @@ import pytest
 
 import persistconn
 from persistconn.cronjobs import CronJob
-from persistconn.errors import ConfigError
+from persistconn.errors import ConfigError, JobCancelled, JobError, JobFailed
+from persistconn.once.attempt import DoneElsewhere, JobUnderWay
+from persistconn.once.job import Job
+from persistconn.once.settings import JobSettings
+from persistconn.once.token import Token, fire_token
+from persistconn.testing import eventually
 from workers import RunReport, Service
+from workers.backlog import Due
+from workers.runs import Elsewhere
+from workers.schedule import WallClockScheduler
 
 UTC = timezone.utc
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -54,7 +62,7 @@ class FakeService(Service):
         return self.pool
 
     def fire(self, job: CronJob, *, minutes: Iterable[int] = (0,)) -> None:
-        self._fire(job, [NOON + timedelta(minutes=minute) for minute in minutes])
+        self._runner.fire(job, [NOON + timedelta(minutes=minute) for minute in minutes])
 
 
 @pytest.fixture
@@ -175,6 +183,150 @@ def test_an_on_run_that_raises_spoils_nothing(settle: CronJob, lines: pytest.Log
     service.pool.run_next()
     assert service.under_way() == []
     assert actions(lines) == ["run", "on_run"]
+
+
+# --- fenced jobs ---------------------------------------------------------------------------------------------------
+
+
+class FencedJob(Job[[], None]):
+    """A ``@job`` that asks no database: it notes its tokens, and ends as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: self.tokens.append(None), JobSettings(name="settle"))
+        self.tokens: list[Token | None] = []
+        self.end: Callable[[], None] = lambda: None
+
+    def __call__(self) -> None:
+        self.function()
+
+    def run_as(self, token: Token, *, waits: bool = True) -> None:
+        assert not waits, "a fire never waits for another machine"
+        self.tokens.append(token)
+        try:
+            self.end()
+        except JobError as error:
+            error.token = str(token)
+            raise
+
+
+def fenced(job: FencedJob) -> CronJob:
+    return CronJob("settle", job, NEVER_SOON)
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def test_a_fire_of_a_fenced_job_runs_under_its_token() -> None:
+    """The same on every machine: the service, the job, and the time."""
+    job = FencedJob()
+    service = FakeService([fenced(job)], name="shop")
+    service.fire(fenced(job))
+    service.pool.run_next()
+    assert job.tokens == [fire_token("shop", "settle", NOON)]
+
+
+@pytest.mark.parametrize(
+    ("error", "elsewhere"),
+    [
+        (JobUnderWay("there"), Elsewhere.UNDER_WAY),
+        (DoneElsewhere("there"), Elsewhere.DONE),
+        (JobFailed("there"), Elsewhere.DONE),
+        (JobCancelled("so"), Elsewhere.CANCELLED),
+    ],
+)
+def test_what_became_of_a_fire_elsewhere_is_no_error_of_this_run(error: JobError, elsewhere: Elsewhere) -> None:
+    """One of the machines tells of the failure or the success, the others of that."""
+    job, reports = FencedJob(), list[RunReport]()
+    service = FakeService([fenced(job)], on_run=reports.append)
+    job.end = raising(error)
+    service.fire(fenced(job))
+    service.pool.run_next()
+    assert [(report.elsewhere, report.error) for report in reports] == [(elsewhere, None)]
+
+
+def test_a_fenced_job_that_fails_is_told_as_failed() -> None:
+    """Its own exception, as it is."""
+    job, reports, error = FencedJob(), list[RunReport](), ValueError("no")
+    service = FakeService([fenced(job)], on_run=reports.append)
+    job.end = raising(error)
+    service.fire(fenced(job))
+    service.pool.run_next()
+    assert [(report.elsewhere, report.error) for report in reports] == [(None, error)]
+
+
+def test_a_fire_by_hand_is_no_fire_of_the_schedule() -> None:
+    """It has no due time that another machine could have."""
+    job = FencedJob()
+    service = FakeService([fenced(job)])
+    service._runner.run_by_hand(fenced(job))
+    service.pool.run_next()
+    assert job.tokens == [None]
+
+
+def test_a_missing_fire_is_queued_unless_its_job_is_under_way() -> None:
+    """One at a time; the next look finds it again."""
+    job = FencedJob()
+    service = FakeService([fenced(job)], name="shop")
+    due = Due(NOON, fire_token("shop", "settle", NOON))
+    for _ in range(2):
+        service._runner.make_up(fenced(job), due)
+    assert len(service.pool.waiting) == 1
+    service.pool.run_next()
+    assert job.tokens == [due.token]
+
+
+def test_the_end_of_a_run_is_told_when_its_job_may_be_fired_again() -> None:
+    """What is missing of that job may follow at once."""
+    job = FencedJob()
+    service = FakeService([fenced(job)])
+    seen: list[Any] = []
+    service._runner.on_end = lambda fire, report: seen.append((fire.token, report.kind, service.under_way()))
+    service.fire(fenced(job))
+    service.pool.run_next()
+    assert seen == [(job.tokens[0], "ok", [])]
+
+
+def test_without_a_name_the_service_goes_by_the_package_of_its_fenced_jobs(report: CronJob) -> None:
+    """The same on every machine, wherever the program lies."""
+    job = FencedJob()
+    job.__module__ = "shop.billing.jobs"
+    assert FakeService([report, fenced(job)]).name == "shop"
+
+
+# --- the watchdog --------------------------------------------------------------------------------------------------
+
+
+def test_a_scheduler_whose_thread_has_died_is_replaced(
+    settle: CronJob, lines: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception in APScheduler's thread would end all fires without a word."""
+    service = FakeService([settle])
+    with monkeypatch.context() as patched:
+        patched.setattr(WallClockScheduler, "_main_loop", lambda self: None)
+        service.start()
+    first = service._scheduler
+    assert first is not None
+    eventually(lambda: not first.is_alive)
+    service._watch_scheduler()
+    assert service._scheduler is not first
+    assert service._scheduler is not None
+    assert service._scheduler.is_alive
+    assert "watchdog" in actions(lines)
+    service.stop()
+
+
+def test_a_scheduler_that_works_is_left_alone(settle: CronJob) -> None:
+    """The watchdog only watches."""
+    service = FakeService([settle])
+    service.start()
+    first = service._scheduler
+    service._watch_scheduler()
+    assert service._scheduler is first
+    service.stop()
 
 
 # --- the end -------------------------------------------------------------------------------------------------------
@@ -331,6 +483,30 @@ def test_a_bad_grace_is_refused(grace: Any) -> None:
     """With the setting, its value and the limit."""
     with pytest.raises(ConfigError, match="grace must be a number of seconds from 0 to 86400, not"):
         Service([], grace=grace)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "complaint"),
+    [
+        ("takeover", 0.5, "takeover must be a number of seconds from 1 to 3600, not 0.5"),
+        ("takeover", "30", "takeover must be a number of seconds"),
+        ("window", 0, "window must be a number of seconds from 1 to 604800, not 0"),
+        ("window", float("nan"), "window must be a number of seconds"),
+        ("window", 10, r"window \(10 s\) must not be shorter than takeover \(30 s\)"),
+        ("name", "a/b", "service must be a name of 1 to 100 letters"),
+        ("name", "", "service must be a name"),
+    ],
+)
+def test_a_bad_setting_of_the_fence_is_refused(setting: str, value: Any, complaint: str) -> None:
+    """With the setting, its value and the limit."""
+    with pytest.raises(ConfigError, match=complaint):
+        Service([], **{setting: value})
+
+
+def test_a_fenced_job_whose_name_the_ledger_cannot_keep_is_refused() -> None:
+    """Cut off, two names could be one."""
+    with pytest.raises(ConfigError, match="too long for the ledger"):
+        Service([CronJob("x" * 200, FencedJob(), NEVER_SOON)])
 
 
 def test_two_jobs_of_one_name_are_refused(settle: CronJob) -> None:

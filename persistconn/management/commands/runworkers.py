@@ -8,6 +8,7 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from workers import cli
+from workers.options import add_run_options
 
 
 class Command(BaseCommand):
@@ -18,13 +19,13 @@ class Command(BaseCommand):
     requires_system_checks = (Tags.models, Tags.database)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        cli.add_run_options(parser)
+        add_run_options(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run until a signal; a second one ends the process at once, with the status of ``python -m workers run``."""
         cli.set_up_logging(options["log_level"])
         try:
-            cli.run(options["modules"], options["threads"], options["grace"])
+            cli.run(**cli.run_options(options))
         except Exception as error:
             complaint = cli.complaint_of(error)
             raise CommandError(str(complaint), returncode=complaint.status) from error

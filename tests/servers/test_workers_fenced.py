@@ -1,0 +1,409 @@
+"""Cron on several machines, by the ledger: real processes, a real server, and what the server says in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+import persistconn
+from persistconn.once import probe
+from persistconn.once.attempt import DoneElsewhere, JobUnderWay
+from persistconn.once.line import Line
+from persistconn.once.records import Records, sight_of
+from persistconn.once.token import fire_token
+from persistconn.testing import MariaDB, eventually
+
+pytestmark = pytest.mark.server
+
+UTC = timezone.utc
+PATIENCE = 30  # seconds until a test gives up on a process
+HEAD = """
+    import json, os, time
+    import pymysql
+    import persistconn
+
+    db = persistconn.manage(pymysql)
+
+    def connect():
+        return db.connect(**json.loads(os.environ["TEST_DATABASE"]), autocommit=True)
+
+    def note(job):
+        with persistconn.current().cursor() as cursor:
+            # The one open row that this transaction sees is its own.
+            cursor.execute("SELECT scheduled_at FROM persistconn_ledger WHERE job = %s AND state = 'open'", (job,))
+            [(scheduled,)] = cursor.fetchall()
+            cursor.execute("INSERT INTO done VALUES (%s, %s)", (job, scheduled))
+"""
+QUICK_AND_SLOW = """
+    @persistconn.cron("* * * * * *", name="quick")
+    @persistconn.job(using=connect)
+    def quick():
+        note("shop/quick")
+
+    @persistconn.cron("*/2 * * * * *", name="slow")
+    @persistconn.job(using=connect)
+    def slow():
+        note("shop/slow")
+        time.sleep(1)
+"""
+LONG = """
+    @persistconn.cron("* * * * * *", name="long")
+    @persistconn.job(using=connect)
+    def long():
+        note("shop/long")
+        with persistconn.current().cursor() as cursor:
+            cursor.execute("SELECT SLEEP(60)")
+"""
+FAR = """
+    @persistconn.cron("0 0 29 2 *", name="leap")
+    @persistconn.job(using=connect)
+    def leap():
+        with persistconn.current().cursor() as cursor:
+            cursor.execute("INSERT INTO done VALUES ('leap', UTC_TIMESTAMP(6))")
+"""
+
+
+class Machine:
+    """One process of `python -m workers` in a directory with a `fenced_jobs.py`."""
+
+    def __init__(self, directory: Path, database: dict[str, Any], number: int, *argv: str) -> None:
+        self.log_file = directory / f"log{number}"
+        environment = environment_for(database)
+        with self.log_file.open("wb") as log:
+            command = [sys.executable, "-m", "workers", *argv]
+            self.process = subprocess.Popen(command, cwd=directory, env=environment, stderr=log)
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+
+def environment_for(database: dict[str, Any]) -> dict[str, str]:
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "PYTHONPATH": paths, "TEST_DATABASE": json.dumps(database)}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    return environment
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], None]:
+    """Write the module with the jobs."""
+
+    def write(source: str) -> None:
+        (tmp_path / "fenced_jobs.py").write_text(textwrap.dedent(HEAD) + textwrap.dedent(source), encoding="utf-8")
+
+    return write
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Any]:
+    """Start a machine of the service `shop`; whatever is left of them is killed."""
+    started: list[Machine] = []
+
+    def start(database: dict[str, Any], *options: str) -> Machine:
+        argv = ("run", "fenced_jobs", "--service", "shop", "--threads", "4", *options)
+        started.append(Machine(tmp_path, database, len(started), *argv))
+        return started[-1]
+
+    yield start
+    for machine in started:
+        machine.process.kill()
+        machine.process.wait()
+
+
+@pytest.fixture
+def workers(tmp_path: Path, database: dict[str, Any]) -> Any:
+    """Run one command to its end; returns its status and what it printed."""
+
+    def workers(command: str, *arguments: str) -> tuple[int, str]:
+        argv = [sys.executable, "-m", "workers", command, *arguments]
+        environment = environment_for(database)
+        done = subprocess.run(
+            argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return workers
+
+
+def ask(database: dict[str, Any], statement: str, *arguments: object) -> list[tuple[Any, ...]]:
+    with closing(pymysql.connect(**database, autocommit=True)) as connection, connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+        cursor.execute(statement, arguments or None)
+        return list(cursor.fetchall())
+
+
+def prepare(database: dict[str, Any]) -> None:
+    """Create the ledger, and a table without a key: nothing but the fence keeps a second row out."""
+    connection = persistconn.manage(pymysql).connect(**database, autocommit=True)
+    persistconn.ledger.create(connection)
+    connection.query("CREATE TABLE done (job VARCHAR(50), scheduled DATETIME(6)) ENGINE = InnoDB")
+    connection.retire()
+
+
+@pytest.fixture
+def connect(database: dict[str, Any]) -> Iterator[Any]:
+    """Connects any thread to a database with a ledger."""
+    prepare(database)
+    managed = persistconn.manage(pymysql)
+
+    def connect() -> Any:
+        return managed.connect(**database, autocommit=True)
+
+    yield connect
+    connect().retire()
+    probe.forget()
+
+
+def leap_on(connect: Any) -> Any:
+    """Return the job of the module FAR, in this process."""
+
+    def leap() -> None:
+        with persistconn.current().cursor() as cursor:
+            cursor.execute("INSERT INTO done VALUES ('leap', UTC_TIMESTAMP(6))")
+
+    return persistconn.job(using=connect, name="leap")(leap)
+
+
+def know(connect: Any, job: str, schedule: str) -> datetime:
+    """Note a schedule as a service does when it starts; returns since when it is known."""
+    line = Line(connect())
+    records = Records(line.schema or "")
+    line.run(records.know(job, schedule))
+    sight = sight_of(line.ask(records.sight([job])))
+    assert sight is not None
+    return sight.known_since[job]
+
+
+def under_way(database: dict[str, Any], job: str) -> list[str]:
+    """Return the places where a job has its row, but has not committed it."""
+    return [
+        place
+        for (place,) in ask(database, "SELECT place FROM persistconn_ledger WHERE state = 'open' AND job = %s", job)
+    ]
+
+
+# --- three machines ------------------------------------------------------------------------------------------------
+
+SECONDS_OF = {"shop/quick": 1, "shop/slow": 2}
+
+
+def expected(database: dict[str, Any], until: datetime) -> set[tuple[str, datetime]]:
+    """Return each due time of both jobs since they are known, which is since the first machine has looked."""
+    due: set[tuple[str, datetime]] = set()
+    for job, since in ask(database, "SELECT job, started_at FROM persistconn_ledger WHERE job_key = 'schedule'"):
+        moment = since.replace(microsecond=0) + timedelta(seconds=1)
+        while moment <= until:
+            if moment.second % SECONDS_OF[job] == 0:
+                due.add((job, moment))
+            moment += timedelta(seconds=1)
+    return due
+
+
+def effects(database: dict[str, Any]) -> list[tuple[str, datetime]]:
+    return ask(database, "SELECT job, scheduled FROM done")  # type: ignore[return-value]
+
+
+@pytest.mark.slow
+def test_of_three_machines_one_runs_each_fire_although_one_dies_and_the_server_too(
+    write: Any, start: Any, tmp_path: Path
+) -> None:
+    """One is killed in the middle of a job, the server is killed after that: each due fire has exactly one effect."""
+    write(QUICK_AND_SLOW)
+    with MariaDB() as server:
+        database = server.connect_args()
+        prepare(database)
+        machines = [start(database, "--takeover", "3") for _ in range(3)]
+        eventually(lambda: len(set(effects(database))) >= 5, PATIENCE)
+        eventually(lambda: under_way(database, "shop/slow") != [], PATIENCE)
+        [victim] = under_way(database, "shop/slow")
+        [dying] = [machine for machine in machines if f"pid {machine.process.pid} " in victim]
+        dying.process.kill()
+        eventually(lambda: under_way(database, "shop/slow") != [], PATIENCE)
+        server.kill()
+        server.start()
+        [(now,)] = ask(database, "SELECT UTC_TIMESTAMP(6)")
+        until = now + timedelta(seconds=3)
+        eventually(lambda: expected(database, until) <= set(effects(database)), PATIENCE)
+        assert [machine.stop() for machine in machines if machine is not dying] == [0, 0]
+        found = effects(database)
+        assert len(found) == len(set(found)), "a fire took effect twice"
+        assert expected(database, until) <= set(found) <= expected(database, until + timedelta(minutes=1))
+        ours = {
+            (job, at)
+            for job, at in ask(database, "SELECT job, scheduled_at FROM persistconn_ledger WHERE attempts > 0")
+        }
+        assert ours == set(found)
+        assert any("made up slow" in machine.log for machine in machines)
+        assert any("on another machine" in machine.log for machine in machines)
+
+
+# --- one machine ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_job_under_way_is_cancelled_and_has_no_effect(
+    write: Any, start: Any, workers: Any, database: dict[str, Any]
+) -> None:
+    """`runs` shows it, `cancel` stops it by the beginning of its token, and it never runs again."""
+    write(LONG)
+    prepare(database)
+    machine = start(database)
+    eventually(lambda: under_way(database, "shop/long") != [], PATIENCE)
+    status, table = workers("runs", "fenced_jobs")
+    [row] = [line for line in table.splitlines() if "under way" in line]
+    assert status == 0
+    token = row.split()[0]
+    assert re.fullmatch("[0-9a-f]{20}", token)
+    status, told = workers("cancel", token, "fenced_jobs")
+    assert (status, "was under way and has been stopped" in told) == (0, True), told
+    eventually(lambda: re.search(r"run long scheduled .*: cancelled", machine.log) is not None, PATIENCE)
+    machine.process.kill()
+    assert f"{token}  shop/long" in workers("runs", "fenced_jobs")[1]
+    assert ask(database, "SELECT state FROM persistconn_ledger WHERE HEX(token) LIKE %s", f"{token}%") == [
+        ("cancelled",)
+    ]
+    assert ask(database, "SELECT * FROM done") == []
+    assert "cancelled: " in workers("cancel", token, "fenced_jobs")[1]
+
+
+@pytest.mark.slow
+def test_what_is_done_already_cannot_be_cancelled(workers: Any, write: Any, connect: Any) -> None:
+    """The command says so, and ends with 1; a beginning that nothing has is refused."""
+    write(FAR)
+    leap_on(connect).keyed("first")()
+    status, table = workers("runs", "fenced_jobs")
+    [_, row] = table.splitlines()
+    assert re.search(r"leap \[first\] .* 1 +0\.\d{3} s +done", row)
+    status, told = workers("cancel", row.split()[0], "fenced_jobs")
+    assert (status, told.startswith("not cancelled: ")) == (1, True)
+    assert "is done already" in told
+    status, told = workers("cancel", "ffff", "fenced_jobs")
+    assert (status, "no token in the ledger begins with ffff" in told) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_token_that_has_not_run_is_cancelled_for_good(
+    workers: Any, write: Any, connect: Any, database: dict[str, Any]
+) -> None:
+    """Given whole, for there is no row that its beginning could be looked up in."""
+    write(FAR)
+    token = fire_token("shop", "leap", datetime(2024, 2, 29, tzinfo=UTC))
+    assert workers("cancel", str(token), "fenced_jobs")[0] == 0
+    with pytest.raises(persistconn.JobCancelled):
+        leap_on(connect).run_as(token, waits=False)
+    assert ask(database, "SELECT * FROM done") == []
+
+
+@pytest.mark.slow
+def test_jobs_shows_what_is_late(workers: Any, write: Any, connect: Any, database: dict[str, Any]) -> None:
+    """Due for a while, known, not in the ledger, and not under way: with the token of the oldest."""
+    write('@persistconn.cron("* * * * *", name="minutely")\n@persistconn.job(using=connect)\ndef minutely(): ...\n')
+    assert "late" not in workers("jobs", "fenced_jobs", "--service=shop")[1], "nobody has ever run it"
+    know(connect, "shop/minutely", "* * * * * UTC")
+    ask(database, "UPDATE persistconn_ledger SET started_at = UTC_TIMESTAMP(6) - INTERVAL 10 MINUTE")
+    status, shown = workers("jobs", "fenced_jobs", "--service=shop")
+    [line] = [line for line in shown.splitlines() if line.startswith("late")]
+    assert status == 0
+    assert re.match(r"late: minutely scheduled .* \(token [0-9a-f]{64}\) and [789] more until ", line)
+
+
+@pytest.mark.slow
+def test_without_a_ledger_the_service_does_not_start(start: Any, write: Any, database: dict[str, Any]) -> None:
+    """One line with what to do, and status 2: no job that must happen once is run without it."""
+    write(FAR)
+    machine = start(database, "--log-level", "error")
+    assert machine.process.wait(PATIENCE) == 2
+    [line] = machine.log.splitlines()
+    assert "is missing, so no job can run" in line
+    assert "persistconn.ledger.create" in line
+
+
+# --- the election --------------------------------------------------------------------------------------------------
+
+
+TOKEN = fire_token("shop", "long", datetime(2026, 1, 5, 12, tzinfo=UTC))
+
+
+def test_who_loses_the_election_is_told_at_once(connect: Any) -> None:
+    """It neither waits for the winner nor holds a session meanwhile; when that is through, it hears that it is done."""
+    inside, leave = threading.Event(), threading.Event()
+
+    @persistconn.job(using=connect, name="long")
+    def long() -> None:
+        inside.set()
+        assert leave.wait(PATIENCE)
+
+    winner = threading.Thread(target=lambda: long.run_as(TOKEN, waits=False))
+    winner.start()
+    assert inside.wait(PATIENCE)
+    with pytest.raises(JobUnderWay, match="is being run by another process"):
+        long.run_as(TOKEN, waits=False)
+    leave.set()
+    winner.join()
+    with pytest.raises(DoneElsewhere):
+        long.run_as(TOKEN, waits=False)
+
+
+def test_an_election_is_given_back_however_the_run_ends(connect: Any) -> None:
+    """Otherwise a machine whose run has failed would keep the others from it for as long as its session lives."""
+    fails = [True]
+
+    @persistconn.job(using=connect, name="long")
+    def long() -> str:
+        if fails[0]:
+            raise ValueError("no")
+        return "done"
+
+    with pytest.raises(ValueError, match="no"):
+        long.run_as(TOKEN, waits=False)
+    fails[0] = False
+    outcome: list[str] = []
+    other = threading.Thread(target=lambda: outcome.append(long.run_as(TOKEN, waits=False)))
+    other.start()
+    other.join()
+    assert outcome == ["done"]
+
+
+def test_the_election_of_a_session_that_was_lost_does_not_stop_its_own_replay(connect: Any, server: MariaDB) -> None:
+    """The lock went with the session; the replay is elected anew."""
+    runs: list[int] = []
+
+    @persistconn.job(using=connect, name="long")
+    def long() -> int:
+        runs.append(persistconn.current().thread_id())
+        if len(runs) == 1:
+            server.kill_session(runs[0])
+        with persistconn.current().cursor() as cursor:
+            cursor.execute("INSERT INTO done VALUES ('long', UTC_TIMESTAMP(6))")
+        return len(runs)
+
+    assert long.run_as(TOKEN, waits=False) == 2
+    assert len(set(runs)) == 2
+
+
+def test_a_schedule_is_known_since_it_was_changed(connect: Any) -> None:
+    """A restart leaves that as it is; times of a new expression that lie before it are nobody's."""
+    first = know(connect, "shop/leap", "0 0 29 2 * UTC")
+    assert know(connect, "shop/leap", "0 0 29 2 * UTC") == first
+    second = know(connect, "shop/leap", "0 1 29 2 * UTC")
+    assert second > first
+    assert know(connect, "shop/leap", "0 1 29 2 * UTC") == second
