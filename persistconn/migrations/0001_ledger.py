@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import migrations
+from django.db import DatabaseError, migrations
 
+from persistconn.once import procedures
 from persistconn.once.rows import CREATE, DROP
 
 
 def _create(_apps: Any, editor: Any) -> None:
     _execute(editor, CREATE)
+    if editor.connection.vendor == "mysql":
+        procedures.create(editor.execute, DatabaseError)
 
 
 def _drop(_apps: Any, editor: Any) -> None:
-    _execute(editor, DROP)
+    _execute(editor, (*procedures.DROP, *DROP))
 
 
 def _execute(editor: Any, statements: tuple[str, ...]) -> None:

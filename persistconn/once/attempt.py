@@ -12,9 +12,6 @@ COMMIT                            once. Whatever comes back but OK, only the fen
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +26,7 @@ from persistconn.errors import (
     SessionStateLost,
     TokenExpired,
     TornJob,
+    TransactionLost,
 )
 from persistconn.keepalive import KEEPALIVE
 from persistconn.keeper import KEEPER
@@ -38,12 +36,13 @@ from persistconn.once.engines import engines_at
 from persistconn.once.history import History, Mishap
 from persistconn.once.identity import elect, end_lost_sessions, identify, note_lost, resign
 from persistconn.once.line import Line
+from persistconn.once.protocol import NotDueYet, NotOneRow, OneByOne, Together, Torn
 from persistconn.once.rows import Row, RowState, Statements, row_of
 from persistconn.once.settled import Settled, verdict
 from persistconn.once.sites import CURRENT, Site, nested
 from persistconn.once.token import Token
 
-DUPLICATE, LOCK_WAIT, NO_SAVEPOINT, INTERRUPTED, LOST = 1062, 1205, 1305, 1317, 2013
+DUPLICATE, LOCK_WAIT, NO_PROCEDURE, INTERRUPTED, LOST = 1062, 1205, 1305, 1317, 2013
 OWN_PAST = 2.0
 """Seconds that a replay waits for an election that our own last session may still hold, which was ended a moment ago."""
 
@@ -89,10 +88,12 @@ class Attempt:
         self._order = order
         self._site = site
         self._history = history
-        self.id = os.urandom(8)
-        self._sentinel = f"pc_{self.id.hex()}"
-        self._identity: str | None = None
         self._election: str | None = None
+
+    @property
+    def id(self) -> bytes:
+        """What tells this attempt's row from another one's."""
+        return self._protocol.attempt
 
     def run(self) -> Settled:
         """Make the attempt; returns how the job stands. Raises :class:`Mishappened` if only another attempt can tell."""
@@ -103,8 +104,7 @@ class Attempt:
         self._statements = Statements(_schema_of(self.line, self._order.token.job))
         self._start_over()
         self._block = self.make_block()
-        if probe.prove(self.line.opening, self.line.schema or ""):
-            KEEPALIVE.add_chore("persistconn-purge", purge.EVERY, purge.purge_all)
+        self._protocol = self._choose_protocol()
         KEEPER.watch(connection, self._block, Foreign(self._block))
         try:
             return self._run()
@@ -130,6 +130,13 @@ class Attempt:
                 f"{self._order.token.describe()} took no effect: its connection was lost, and with it {state}, from before the"
                 " job: take it again before you call the job again",
             )
+
+    def _choose_protocol(self) -> OneByOne:
+        opening, schema = self.line.opening, self.line.schema or ""
+        if probe.prove(opening, schema):
+            KEEPALIVE.add_chore("persistconn-purge", purge.EVERY, purge.purge_all)
+        kind = Together if probe.has_procedures(opening, schema) else OneByOne
+        return kind(self.line, self._statements, self._order.token)
 
     def make_block(self) -> Block:
         """Make what watches the job's statements; testing puts another in its place."""
@@ -173,18 +180,12 @@ class Attempt:
             end_lost_sessions(line)
             if not order.waits:
                 self._elect()
-            line.begin(order.isolation)
-            self._identity = owner = identify(line)
-            number = len(self._history.mishaps) + 1
-            place = f"{socket.gethostname()} pid {os.getpid()} {threading.current_thread().name}"[:200]
-            insert = self._statements.insert(order.token, self.id, number, order.fingerprint, owner, place)
-            is_due = line.run(insert) == 1
-            if is_due:
-                line.run(f"SAVEPOINT {self._sentinel}")
+            self._protocol.begin(order.fingerprint, len(self._history.mishaps) + 1, order.isolation)
+        except NotDueYet:
+            due = f"{order.token.describe()} is not due yet by the database's clock: set this machine's clock"
+            raise NotDue(due) from None
         except line.Error as error:
             return self._meet(error)
-        if not is_due:
-            raise NotDue(f"{order.token.describe()} is not due yet by the database's clock: set this machine's clock")
         if self._history.will is not None:
             # Somebody stopped it at its COMMIT, and now it is proved that he came in time.
             raise self._history.will
@@ -192,7 +193,7 @@ class Attempt:
 
     def _elect(self) -> None:
         # Before the fence, where a loser would hold its session, and a thread, until the winner is through.
-        self._identity = identify(self.line)
+        self._protocol.identity = identify(self.line)
         patience = OWN_PAST if self._history.mishaps else 0.0
         self._election = elect(self.line, self._order.token.digest, patience)
         if self._election is None:
@@ -200,15 +201,16 @@ class Attempt:
 
     def _resign(self) -> None:
         # A session that was lost has given it back with its end.
-        if self._election is not None and self.line.identity == self._identity:
+        if self._election is not None and self.line.identity == self._protocol.identity:
             with self._block.ours(), contextlib.suppress(self.line.Error):
                 resign(self.line, self._election)
 
     def _roll_back(self) -> None:
         """Roll back what has come to nothing; a ROLLBACK that is lost may leave a session that holds the token for hours."""
         self.line.connection.rollback()
-        if self._identity is not None and self.line.identity != self._identity:
-            note_lost(self.line, self._identity)
+        identity = self._protocol.identity
+        if identity is not None and self.line.identity != identity:
+            note_lost(self.line, identity)
 
     def _meet(self, error: Exception) -> Settled | None:
         """Say what an error of the fence means."""
@@ -225,6 +227,10 @@ class Attempt:
                 f"{self._order.token.describe()} is being run by another process, for longer than we wait"
             )
             raise (Mishappened(Mishap(under_way)) if self._order.waits else under_way) from error
+        if code == NO_PROCEDURE:
+            # Somebody has dropped them: the statements go one by one from now on.
+            probe.forget()
+            raise Mishappened(Mishap(error)) from error
         if ledger := probe.missing(self.line.schema or "", error):
             probe.forget()
             raise ledger from error
@@ -299,13 +305,7 @@ class Attempt:
         encoded = payload.encode(order.token.job, result)
         if failure is not None:
             self._history.failures[self.id] = failure
-        try:
-            self._seal(encoded, failure)
-        except line.Error as error:
-            if self._block.loss is not None or self._block.undone is not None:
-                # The job's own, who may have made a pause at its end.
-                raise self.mishap(error, is_own=True) from error
-            raise
+        self._seal(encoded, failure)
         self.commit()
         if failure is not None:
             raise failure
@@ -313,37 +313,49 @@ class Attempt:
 
     def _seal(self, encoded: str | None, failure: BaseException | None) -> None:
         """Prove that this is the transaction that was begun, and write the outcome into it."""
-        order, line = self._order, self.line
+        told = None if failure is None else f"{type(failure).__name__}: {failure}"[:1000]
         try:
             if failure is not None:
-                line.run(f"ROLLBACK TO SAVEPOINT {self._sentinel}")
-            line.run(f"RELEASE SAVEPOINT {self._sentinel}")
-        except line.Error as error:
-            if code_of(error) == NO_SAVEPOINT:
-                raise TornJob(f"{order.token.describe()} was torn {torn_by(self._block.last)}") from error
+                self._protocol.undo()
+            self._protocol.seal(RowState.DONE if failure is None else RowState.FAILED, encoded, told)
+        except (Torn, NotOneRow) as error:
+            raise self._explained(error) from error
+        except self.line.Error as error:
+            if self._block.loss is not None or self._block.undone is not None:
+                # The job's own, who may have made a pause at its end.
+                raise self.mishap(error, is_own=True) from error
             raise
-        state = RowState.DONE if failure is None else RowState.FAILED
-        told = None if failure is None else f"{type(failure).__name__}: {failure}"[:1000]
-        if line.run(self._statements.finish(order.token, self.id, state, result=encoded, error=told)) == 1:
-            return
+
+    def _explained(self, error: Torn | NotOneRow) -> JobError:
+        """Say what it means that the transaction, or the row, is not this attempt's."""
+        described, line = self._order.token.describe(), self.line
+        if isinstance(error, Torn):
+            return TornJob(f"{described} was torn {torn_by(self._block.last)}")
         line.connection.rollback()  # The mark may have been raised behind the job's snapshot.
-        if line.ask(self._statements.is_forgotten(order.token)) == [(1,)]:
-            raise TokenExpired(
-                f"{order.token.describe()} was issued before what the ledger remembers (its retention), so nobody can tell"
-                " whether it took effect then. It did not now: look, and run it with a new token if it is still wanted"
+        if line.ask(self._statements.is_forgotten(self._order.token)) == [(1,)]:
+            return TokenExpired(
+                f"{described} was issued before what the ledger remembers (its retention), so nobody can tell whether it took"
+                " effect then. It did not now: look, and run it with a new token if it is still wanted"
             )
-        raise TornJob(f"{order.token.describe()} has lost its row {torn_by(self._block.last)}")
+        return TornJob(f"{described} has lost its row {torn_by(self._block.last)}")
 
     def commit(self) -> None:
         """Send COMMIT, once; raises :class:`Mishappened` for anything but its OK."""
         self._history.attempts[self.id] = self._after_commit
         try:
-            self.line.connection.commit()
+            self._protocol.commit()
+        except (Torn, NotOneRow) as error:
+            del self._history.attempts[self.id]
+            raise self._explained(error) from error
         except self.line.Error as error:
             if code_of(error) == INTERRUPTED:
                 self._history.will = error
+            # Lost before anything was sent, the transaction was lost by a pause at the job's end, and not by its COMMIT.
+            was_sent = not isinstance(error, TransactionLost)
+            if not was_sent:
+                del self._history.attempts[self.id]
             # Not a second COMMIT: that would say OK, with nothing in it.
-            raise self.mishap(error, is_own=False) from error
+            raise self.mishap(error, is_own=not was_sent) from error
 
     def mishap(self, cause: BaseException | None, *, is_own: bool) -> Mishappened:
         """Drop what nobody knows the state of, and return what the next attempt must know."""
@@ -351,8 +363,8 @@ class Attempt:
         block = self._block
         if block.loss is not None or block.undone is None:
             # Unless the server has answered that it rolled back, it may still be at it.
-            if self._identity is not None:
-                note_lost(self.line, self._identity)
+            if self._protocol.identity is not None:
+                note_lost(self.line, self._protocol.identity)
             self.line.drop()
         log.info("%s: %s", self._order.token.describe(), cause, extra={"action": "mishap"})
         ordinal, statement = block.place if is_own else (0, "")

@@ -107,7 +107,7 @@ class _Wish:
         if run is None or run.state is not RowState.OPEN or run.holder is None:
             return
         try:
-            pass
+            self._ask(f"KILL {run.holder}")
         except self._error as error:
             if code_of(error) == _NOT_OWNER:
                 raise JobError(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from persistconn.errors import PoisonJob
 from persistconn.session import Session
 
-POISON = 3
-"""Losses in a row at the same statement, after which the job itself is taken for the cause."""
+POISON = 5
+"""Losses in a row at the same statement, after which the job itself is taken for the cause. Three are no proof: a job that
+waits for a lock is at that statement most of its time, and so it is whatever strikes at random strikes it there."""
 FEWEST_REPLAYS = 3
 """Replays that are always made, however long an attempt takes."""
 LONGEST_PAUSE = 1.0
-_FIRST_PAUSE = 0.01
+_FIRST_PAUSE, _PAUSE_HERE = 0.01, 0.1
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,20 @@ class History:
             raise self._poison(mishap) from mishap.cause
         if self._is_exhausted(now, give_up_after):
             raise mishap.cause
-        if mishap.was_lost:
-            return 0.0  # The gate spaces the connects out.
-        return float(min(LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(len(self.mishaps), 16)))
+        if not mishap.was_lost:
+            return float(min(LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(len(self.mishaps), 16)))
+        # The gate spaces the connects out. At the same place again, a disturbance gets time to pass.
+        again = self._losses_here() - 1
+        return float(min(LONGEST_PAUSE, _PAUSE_HERE * 2.0**again)) if again > 0 else 0.0
+
+    def _losses_here(self) -> int:
+        """Return how many losses in a row there were at the job's statement of the last one."""
+        here = self.mishaps[-1]
+        same = (one.was_lost and one.ordinal == here.ordinal > 0 for one in reversed(self.mishaps))
+        return sum(1 for _ in itertools.takewhile(bool, same))
 
     def _is_poisoned(self) -> bool:
-        last = self.mishaps[-POISON:]
-        places = {(mishap.ordinal, mishap.was_lost) for mishap in last}
-        return len(last) == POISON and len(places) == 1 and last[0].was_lost and last[0].ordinal > 0
+        return self._losses_here() >= POISON
 
     def _is_exhausted(self, now: float, give_up_after: float) -> bool:
         replays = len(self.mishaps)

@@ -6,13 +6,13 @@ import os
 import threading
 from contextlib import ExitStack
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from persistconn import log
 from persistconn.drivers.faults import code_of
 from persistconn.errors import LedgerError
 from persistconn.once.line import Ask, apart, insist
-from persistconn.once.rows import HORIZON, LEDGER, Statements, _str
+from persistconn.once.rows import BEGIN, END, HORIZON, LEDGER, Statements, _str
 from persistconn.once.token import SIZE, Token
 
 if TYPE_CHECKING:
@@ -30,13 +30,20 @@ _MISSING = {
     1044: "may not be used",
     1143: "may not be used",
 }
+_NO_EXECUTE = 1370
 _BLOCKS = 0.15
 """Seconds in which a second insert that does not wait would long be through."""
 _LOCK_WAIT = 2
 """Seconds, in whole ones."""
 
+
+class _Proof(NamedTuple):
+    opening: Opening
+    has_procedures: bool
+
+
 _lock = threading.Lock()
-_proved: dict[tuple[str, str], Opening] = {}
+_proved: dict[tuple[str, str], _Proof] = {}
 
 
 def prove(opening: Opening, schema: str) -> bool:
@@ -49,16 +56,23 @@ def prove(opening: Opening, schema: str) -> bool:
     with _lock:
         if (opening.address, schema) in _proved:
             return False
-    insist(opening, lambda: _Probe(opening, schema).run())
+    proof = insist(opening, lambda: _Probe(opening, schema).run())
     with _lock:
-        _proved[opening.address, schema] = opening
+        _proved[opening.address, schema] = proof
     return True
+
+
+def has_procedures(opening: Opening, schema: str) -> bool:
+    """Say whether the statements of an attempt can travel together in a ledger that was proved."""
+    with _lock:
+        proof = _proved.get((opening.address, schema))
+    return proof is not None and proof.has_procedures
 
 
 def proved() -> dict[tuple[str, str], Opening]:
     """Return the ledgers of this process, by address and database, with how to connect to each."""
     with _lock:
-        return dict(_proved)
+        return {place: proof.opening for place, proof in _proved.items()}
 
 
 def forget() -> None:
@@ -82,7 +96,7 @@ class _Probe:
         self._statements = Statements(schema)
         self._token = self._token_ending(b"a")
 
-    def run(self) -> None:
+    def run(self) -> _Proof:
         with ExitStack() as stack:
             first, second = (stack.enter_context(apart(self._opening)) for _ in range(2))
             try:
@@ -90,6 +104,7 @@ class _Probe:
                 self._check_tokens(first)
                 self._check_fence(first, second)
                 self._check_durability(first)
+                return _Proof(self._opening, self._can_call(first))
             except self._opening.driver.module.Error as error:
                 raise missing(self._schema, error) or LedgerError(
                     f"the ledger {self._schema}.{LEDGER} could not be proved: {error}"
@@ -164,6 +179,23 @@ class _Probe:
                 f" {'did not wait' if not has_waited else 'waited'} and gave {outcome[0] or 'no error'} instead of"
                 f" {DUPLICATE}. The token must be the primary key, on one writable InnoDB server"
             ) from outcome[0]
+
+    def _can_call(self, session: Ask) -> bool:
+        """Say whether the procedures are there, of this release, and may be called."""
+        found = session(
+            "SELECT COUNT(*) FROM information_schema.ROUTINES"
+            f" WHERE ROUTINE_SCHEMA = _utf8mb4 X'{self._schema.encode().hex()}' AND ROUTINE_NAME IN ('{BEGIN}', '{END}')"
+        )
+        if found != [(2,)]:
+            return False
+        try:
+            session(self._statements.call_begin(self._token, os.urandom(8), 1, bytes(32), "", "a probe"))
+        except self._opening.driver.module.Error as error:
+            if code_of(error) != _NO_EXECUTE:
+                raise
+            return False
+        session("ROLLBACK")
+        return True
 
     def _check_durability(self, session: Ask) -> None:
         flush = session("SELECT @@innodb_flush_log_at_trx_commit")[0][0]

@@ -12,6 +12,12 @@ LEDGER = "persistconn_ledger"
 HORIZON = "persistconn_horizon"
 """One row: what is older than its ``low_water`` has been forgotten, so a token of that age proves nothing."""
 
+BEGIN, END = "persistconn_begin_1", "persistconn_end_1"
+"""The procedures in which statements travel together, where there are any (see ``procedures``).
+
+The number is that of their text: a release with another text makes others beside them, and disturbs nobody who runs jobs.
+"""
+
 NAME_LIMIT = 200
 """Characters of a job's name and of a key."""
 EARLY = 5
@@ -99,14 +105,15 @@ class Statements:
 
     def call_begin(self, token: Token, attempt: bytes, number: int, print_: bytes, owner: str, place: str) -> str:
         """Return the call that begins, inserts and sets the sentinel in one round trip."""
-        return f"CALL {self._schema}.{procedures.BEGIN}({', '.join(self._given(token, attempt, number, print_, owner, place))})"
+        given = self._given(token, attempt, number, print_, owner, place)
+        return f"CALL {self._schema}.{BEGIN}({', '.join(given)})"
 
     def call_end(
         self, token: Token, attempt: bytes, state: RowState, *, result: str | None = None, error: str | None = None
     ) -> str:
         """Return the call that proves the sentinel, writes the outcome and commits in one round trip."""
         values = (_bytes(token.digest), _bytes(attempt), _text(state.value), _text(result), _text(error))
-        return f"CALL {self._schema}.{procedures.END}({', '.join(values)})"
+        return f"CALL {self._schema}.{END}({', '.join(values)})"
 
     @staticmethod
     def _given(token: Token, attempt: bytes, number: int, print_: bytes, owner: str, place: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import persistconn
 from persistconn.keepalive import KEEPALIVE
 from persistconn.keeper import KEEPER
-from persistconn.once import probe
+from persistconn.once import probe, rows
 from persistconn.testing import eventually
 from persistconn.testing.faults import FaultProxy
 
@@ -28,12 +29,18 @@ def _no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 class Bench:
     """Where the jobs of a test run. Jobs write the column ``x`` of the table ``t``."""
 
-    def __init__(self, server: Any, module: ModuleType, name: str, arguments: dict[str, Any]) -> None:
+    def __init__(
+        self, server: Any, module: ModuleType, name: str, arguments: dict[str, Any], has_procedures: bool
+    ) -> None:
         self.server = server
         self.module = module
         self.name = name
         self.arguments = arguments
         self.settings: dict[str, Any] = {}
+        self.fence = rows.BEGIN if has_procedures else "INSERT INTO `"
+        """What the statement contains that takes the token."""
+        self.commit = rows.END if has_procedures else "COMMIT"
+        """What the statement contains that commits."""
 
     def connect(self, **extra: Any) -> Any:
         """Return this thread's connection."""
@@ -86,11 +93,44 @@ class Bench:
         return int(self.ask(f"SHOW GLOBAL STATUS WHERE Variable_name = '{name}'")[0][1])
 
 
+@pytest.fixture(params=["together", "one-by-one"])
+def has_procedures(request: pytest.FixtureRequest) -> bool:
+    """Whether the protocol's statements travel together."""
+    return bool(request.param == "together")
+
+
+# Of eight ways these four hold each pair of server, driver and protocol. PERSISTCONN_ALL_WAYS=1 runs all.
+WAYS = {
+    ("mariadb", "pymysql", "together"),
+    ("mariadb", "MySQLdb", "one-by-one"),
+    ("mysql", "pymysql", "one-by-one"),
+    ("mysql", "MySQLdb", "together"),
+}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the ways that the others cover pair by pair."""
+    if os.environ.get("PERSISTCONN_ALL_WAYS"):
+        return
+    left_out = [item for item in items if not _is_wanted(item)]
+    items[:] = [item for item in items if item not in set(left_out)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _is_wanted(item: pytest.Item) -> bool:
+    chosen = getattr(item, "callspec", None)
+    if chosen is None or "has_procedures" not in chosen.params:
+        return True
+    return tuple(chosen.params[name] for name in ("contract_server", "module", "has_procedures")) in WAYS
+
+
 @pytest.fixture
-def bench(contract_server: Any, module: ModuleType, database: str, arguments: dict[str, Any]) -> Iterator[Bench]:
+def bench(
+    contract_server: Any, module: ModuleType, database: str, arguments: dict[str, Any], has_procedures: bool
+) -> Iterator[Bench]:
     """A database with a ledger and an empty table ``t``."""
-    bench = Bench(contract_server, module, database, arguments)
-    persistconn.ledger.create(bench.connect())
+    bench = Bench(contract_server, module, database, arguments, has_procedures)
+    persistconn.ledger.create(bench.connect(), procedures=has_procedures)
     yield bench
     probe.forget()
 

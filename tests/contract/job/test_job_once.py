@@ -47,10 +47,14 @@ class TestResult:
     @pytest.mark.parametrize("fault", [Cut(), Reset()])
     @pytest.mark.parametrize(
         ("where", "attempts"),
-        [(to_server("COMMIT"), 2), (to_server("COMMIT", place=Place.AFTER), None), (to_client("COMMIT"), 1)],
+        [
+            (to_server, 2),
+            (lambda commit: to_server(commit, place=Place.AFTER), None),
+            (to_client, 1),
+        ],
     )
     def test_is_returned_although_the_answer_to_commit_was_lost(
-        self, bench: Any, proxy: FaultProxy, where: Where, fault: Fault, attempts: int | None
+        self, bench: Any, proxy: FaultProxy, where: Callable[[str], Where], fault: Fault, attempts: int | None
     ) -> None:
         """Whether the COMMIT came through is proved by the row, and the function runs again only if it did not."""
         runs: list[int] = []
@@ -61,7 +65,7 @@ class TestResult:
             return len(runs)
 
         job = bench.job(function, name="count")
-        rule = proxy.arm(Rule(fault, where))
+        rule = proxy.arm(Rule(fault, where(bench.commit)))
         result = job()
         assert rule.fired == 1
         assert (bench.effects, bench.states) == ([7], ["done"])
@@ -378,7 +382,7 @@ class TestRecordedFailure:
             runs.append(1)
             raise ValueError("no such invoice")
 
-        rule = proxy.arm(Rule(Cut(), to_client("COMMIT")))
+        rule = proxy.arm(Rule(Cut(), to_client(bench.commit)))
         with pytest.raises(ValueError, match="no such invoice"):
             bench.job(function, name="fails", on_failure="record")()
         assert (rule.fired, len(runs), bench.states) == (1, 1, ["failed"])
@@ -471,7 +475,9 @@ class TestConnection:
             bench.ask("SET SESSION innodb_lock_wait_timeout = DEFAULT")
         assert result == ([1, 2] if level == "READ COMMITTED" else [1, -1])
 
-    def test_keeps_the_job_s_isolation_when_it_is_lost_at_begin(self, bench: Any, proxy: FaultProxy) -> None:
+    def test_keeps_the_job_s_isolation_when_it_is_lost_at_begin(
+        self, bench: Any, proxy: FaultProxy, has_procedures: bool
+    ) -> None:
         """SET TRANSACTION counts for the next transaction of its own session only."""
         seen: list[int] = []
 
@@ -480,6 +486,6 @@ class TestConnection:
             bench.ask("INSERT INTO {}.t (x) VALUES (2)")
             seen.append(bench.run("SELECT COUNT(*) FROM t")[0][0] - first)
 
-        rule = proxy.arm(Rule(Cut(), to_server("BEGIN")))
+        rule = proxy.arm(Rule(Cut(), to_server(bench.fence if has_procedures else "BEGIN")))
         bench.job(function, name="isolated", isolation="READ COMMITTED")()
         assert (rule.fired, seen) == (1, [1])

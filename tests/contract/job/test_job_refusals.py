@@ -381,7 +381,7 @@ class TestCallersState:
         """The job took effect, and its result is returned; the lock is gone all the same."""
         call(bench)
         bench.run("SELECT GET_LOCK('mine', 1)")
-        proxy.arm(Rule(Cut(), to_client("COMMIT")))
+        proxy.arm(Rule(Cut(), to_client(bench.commit)))
         call(bench)
         with pytest.raises(persistconn.SessionStateLost):
             bench.add(3)
