@@ -47,10 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     bank.add_argument("--minutes", type=float, default=5.0, help="(default: %(default)s)")
     bank.add_argument("--threads", type=int, default=16, help="in all processes together (default: %(default)s)")
     in_flight = _add(campaigns, "in-flight", _in_flight, "a job struck while its COMMIT is under way")
-    in_flight.add_argument("--rounds", type=int, default=20, help="of each kind (default: %(default)s)")
+    in_flight.add_argument("--rounds", type=int, default=10, help="of each kind and way (default: %(default)s)")
     _add_server(in_flight)
     cost = _add(campaigns, "cost", _cost, "round trips and time of a job, beside Django's atomic()")
     cost.add_argument("--units", type=int, default=500, help="of work (default: %(default)s)")
+    cost.add_argument("--way", choices=["calls", "steps"], default="calls", help="of a job (default: %(default)s)")
     cost.add_argument("--writes", type=int, default=1, help="in each (default: %(default)s)")
     _add_server(cost)
     return parser
@@ -121,15 +122,17 @@ def _bank(options: argparse.Namespace) -> Iterator[Figures]:
 
 def _in_flight(options: argparse.Namespace) -> Iterator[Figures]:
     from campaigns import inflight
+    from campaigns.ledgers import WAYS
 
     for driver in options.drivers:
-        yield inflight.run(driver, rounds=options.rounds, seed=options.seed, place=options.server)
+        for way in WAYS:
+            yield inflight.run(driver, rounds=options.rounds, seed=options.seed, way=way, place=options.server)
 
 
 def _cost(options: argparse.Namespace) -> Iterator[Figures]:
     from campaigns import cost
 
-    yield cost.run(units=options.units, writes=options.writes, place=options.server)
+    yield cost.run(units=options.units, writes=options.writes, way=options.way, place=options.server)
 
 
 if __name__ == "__main__":

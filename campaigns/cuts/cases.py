@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from campaigns.cuts.oracle import Mode
 from persistconn.testing.faults import (
@@ -42,8 +43,8 @@ SERVERS, DRIVERS, TRANSPORTS, CHECKS = (
     ("plain", "tls"),
     ("look", "ping"),
 )
-_DIRECTIONS = {"s": Direction.TO_SERVER, "c": Direction.TO_CLIENT}
-_LETTERS = {direction: letter for letter, direction in _DIRECTIONS.items()}
+DIRECTIONS = {"s": Direction.TO_SERVER, "c": Direction.TO_CLIENT}
+LETTERS = {direction: letter for letter, direction in DIRECTIONS.items()}
 _HEADER = 4  # bytes of the protocol's own header before the payload
 
 
@@ -56,6 +57,8 @@ class Combination:
     transport: str
     mode: Mode
     check: str = "look"
+    place: ClassVar[str] = ""
+    """All cases are run at one kind of station."""
 
     def __str__(self) -> str:
         return f"{self.server}.{self.driver}.{self.transport}.{self.mode.value}.{self.check}"
@@ -82,26 +85,28 @@ class Case:
     fault: str
 
     def __str__(self) -> str:
-        return f"{self.combination}.{_LETTERS[self.direction]}{self.number}.{self.place}.{self.fault}"
+        return f"{self.combination}.{LETTERS[self.direction]}{self.number}.{self.place}.{self.fault}"
 
     @classmethod
     def parse(cls, name: str) -> Case:
         """Read what ``str()`` has written; raises ValueError for anything else."""
         combination, packet, place, fault = name.rsplit(".", 3)
-        if fault not in FAULTS or packet[:1] not in _DIRECTIONS:
+        if fault not in FAULTS or packet[:1] not in DIRECTIONS:
             raise ValueError(f"no case {name!r}")
-        return cls(Combination.parse(combination), _DIRECTIONS[packet[0]], int(packet[1:]), place, fault)
+        return cls(Combination.parse(combination), DIRECTIONS[packet[0]], int(packet[1:]), place, fault)
 
     def rule(self) -> Rule:
         """Return what the proxy is to do."""
-        return Rule(FAULTS[self.fault], self._where())
+        return Rule(FAULTS[self.fault], where_of(self.direction, self.number, self.place))
 
-    def _where(self) -> Where:
-        if "of" not in self.place:
-            place = {"before": Place.BEFORE, "middle": Place.MIDDLE, "after": Place.AFTER}[self.place]
-            return Where(self.direction, self.number, place=place)
-        sent, size = map(int, self.place.split("of"))
-        return Where(self.direction, self.number, place=Place.MIDDLE, share=sent / size)
+
+def where_of(direction: Direction, number: int, place: str, conversation: int | None = None) -> Where:
+    """Return the place of a packet that a case names."""
+    if "of" not in place:
+        named = {"before": Place.BEFORE, "middle": Place.MIDDLE, "after": Place.AFTER}[place]
+        return Where(direction, number, conversation=conversation, place=named)
+    sent, size = map(int, place.split("of"))
+    return Where(direction, number, conversation=conversation, place=Place.MIDDLE, share=sent / size)
 
 
 def combinations(servers: Iterable[str] = SERVERS, drivers: Iterable[str] = DRIVERS) -> list[Combination]:
@@ -115,15 +120,20 @@ def plan(combination: Combination, trace: Iterable[Packet]) -> list[Case]:
     return [
         Case(combination, packet.direction, packet.number, place, fault)
         for packet in trace
-        for place in _places(packet)
+        for place in places_in(packet, each_byte=is_commit(packet))
         for fault in FAULTS
     ]
 
 
-def _places(packet: Packet) -> Iterator[str]:
+def is_commit(packet: Packet) -> bool:
+    """Say whether a packet is a COMMIT that can be read, or its answer: everything hangs on these two."""
+    return packet.words == "COMMIT" and packet.kind in (Kind.QUERY, Kind.OK)
+
+
+def places_in(packet: Packet, *, each_byte: bool) -> Iterator[str]:
+    """Yield the places of a packet at which a fault can strike; between each two of its bytes, if asked for."""
     yield "before"
-    if packet.words == "COMMIT" and packet.kind in (Kind.QUERY, Kind.OK):
-        # Everything hangs on these two, so each of their bytes is a place.
+    if each_byte:
         size = packet.length + _HEADER
         yield from (f"{sent}of{size}" for sent in range(1, size))
     else:

@@ -8,10 +8,12 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context, util
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import persistconn
+from campaigns.cuts.bench import Bench
 from campaigns.cuts.cases import Case, Combination, plan
 from campaigns.cuts.servers import Access
 from campaigns.cuts.station import MakeSubject, Result, Station
@@ -23,6 +25,60 @@ THREADS = 12
 
 TRIES = 4
 """For a case in which a machine that is too busy to answer in time may be all that is wrong."""
+
+
+class OnServer(Protocol):
+    """A combination, as far as a crew must know it."""
+
+    @property
+    def server(self) -> str:
+        """The name of its server."""
+
+    @property
+    def place(self) -> str:
+        """What kind of station its cases need, on that server."""
+
+
+class OfCombination(Protocol):
+    """A case, as far as a crew must know it."""
+
+    @property
+    def combination(self) -> OnServer:
+        """What it is a case of."""
+
+
+class Doubtful(Protocol):
+    """What came of a case, a dataclass, as far as it matters for running it again."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the machine was too busy to answer in time, and nothing else may be wrong."""
+
+
+C = TypeVar("C", bound=OfCombination)
+R = TypeVar("R", bound=Doubtful)
+
+
+@dataclass(frozen=True)
+class Craft(Generic[C, R]):
+    """What a crew can do: how a thread makes a station of a kind, and runs a case there. Both can be sent to a process."""
+
+    station: Callable[[Access, str], Bench]
+    run: Callable[[Any, C], R]
+
+
+def _station(access: Access, _place: str) -> Station:
+    return Station(access)
+
+
+def _cut(station: Station, case: Case) -> Result:
+    return station.run(case, making(case.combination))
+
+
+CUTTING: Craft[Case, Result] = Craft(_station, _cut)
+"""The craft of this package: one conversation, broken somewhere."""
 
 
 def making(combination: Combination) -> MakeSubject:
@@ -46,23 +102,30 @@ def plan_all(combinations: Iterable[Combination], servers: Mapping[str, Access])
         }
 
 
-class Crew:
+class Crew(Generic[C, R]):
     """Runs cases. Its processes keep their stations until ``close()``."""
 
-    def __init__(self, servers: Mapping[str, Access], *, processes: int | None = None, threads: int = THREADS) -> None:
+    def __init__(
+        self,
+        servers: Mapping[str, Access],
+        craft: Craft[C, R],
+        *,
+        processes: int | None = None,
+        threads: int = THREADS,
+    ) -> None:
         self._count = processes or os.cpu_count() or 1
         # Not forked: a process with threads and held connections is no good parent.
         self._pool = ProcessPoolExecutor(
-            self._count, get_context("spawn"), initializer=_prepare, initargs=(dict(servers), threads)
+            self._count, get_context("spawn"), initializer=_prepare, initargs=(dict(servers), craft, threads)
         )
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Crew[C, R]:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def run(self, cases: Sequence[Case]) -> Iterator[Result]:
+    def run(self, cases: Sequence[C]) -> Iterator[R]:
         """Run the cases and yield what came of them, in no order."""
         # Dealt out like cards, so that each process gets its share of the black holes.
         hands = [list(cases[start :: self._count]) for start in range(self._count)]
@@ -70,7 +133,7 @@ class Crew:
             yield from results
 
 
-def run_patiently(run: Callable[[], Result]) -> Result:
+def run_patiently(run: Callable[[], R]) -> R:
     """Run a case; again if the machine was too busy to tell."""
     result = run()
     for again in range(1, TRIES):
@@ -83,26 +146,28 @@ def run_patiently(run: Callable[[], Result]) -> Result:
 class _Worker:
     """One process of the crew: its threads, each with a station for each server."""
 
-    def __init__(self, servers: Mapping[str, Access], threads: int) -> None:
+    def __init__(self, servers: Mapping[str, Access], craft: Craft[Any, Any], threads: int) -> None:
         self._servers = servers
+        self._craft = craft
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="cuts")
         self._local = threading.local()
-        self._stations: list[Station] = []
+        self._stations: list[Bench] = []
 
-    def run(self, cases: Iterable[Case]) -> list[Result]:
+    def run(self, cases: Iterable[Any]) -> list[Any]:
         """Run the cases and return what came of them."""
         return list(self._threads.map(self._run_one, cases))
 
-    def _run_one(self, case: Case) -> Result:
-        station, make = self._station(case.combination.server), making(case.combination)
-        return run_patiently(lambda: station.run(case, make))
+    def _run_one(self, case: Any) -> Any:
+        station = self._station(case.combination.server, case.combination.place)
+        return run_patiently(lambda: self._craft.run(station, case))
 
-    def _station(self, server: str) -> Station:
-        mine: dict[str, Station] = self._local.__dict__
-        if server not in mine:
-            mine[server] = Station(self._servers[server])
-            self._stations.append(mine[server])
-        return mine[server]
+    def _station(self, server: str, place: str) -> Bench:
+        mine: dict[str, Bench] = self._local.__dict__
+        key = f"{server} {place}"
+        if key not in mine:
+            mine[key] = self._craft.station(self._servers[server], place)
+            self._stations.append(mine[key])
+        return mine[key]
 
     def close(self) -> None:
         """Leave nothing on the servers."""
@@ -117,14 +182,14 @@ _workers: list[_Worker] = []
 """The one of this process, in the processes of a crew."""
 
 
-def _prepare(servers: Mapping[str, Access], threads: int) -> None:
+def _prepare(servers: Mapping[str, Access], craft: Craft[Any, Any], threads: int) -> None:
     trust_nobody()
-    _workers.append(_Worker(servers, threads))
+    _workers.append(_Worker(servers, craft, threads))
     # atexit is not for the children of multiprocessing.
     util.Finalize(None, _workers[0].close, exitpriority=10)
 
 
-def _run(cases: list[Case]) -> list[Result]:
+def _run(cases: list[Any]) -> list[Any]:
     return _workers[0].run(cases)
 
 

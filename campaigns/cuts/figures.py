@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import campaigns.cuts
 import persistconn
-from campaigns.cuts.cases import Case
 from campaigns.cuts.oracle import Told
 from campaigns.cuts.station import Result
 
@@ -91,31 +91,35 @@ def tell(counted: Count) -> Iterator[str]:
 # --- the file ----------------------------------------------------------------------------------------------------------
 
 
-def fingerprint() -> str:
-    """Return a name of the code as it is now: figures of other code do not count."""
+def fingerprint(*packages: ModuleType) -> str:
+    """Return a name of the code as it is now, with these packages beside: figures of other code do not count."""
     digest = hashlib.sha256()
-    for package in (persistconn, campaigns.cuts):
+    for package in (persistconn, campaigns.cuts, *packages):
         for source in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
             digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def load(path: Path, cases: Iterable[Case], code: str) -> Count | None:
+def load(path: Path, cases: Iterable[object], code: str) -> Count | None:
     """Return the counts of an earlier run of the same cases on the same code; None if there are none."""
+    kept = read_kept(path, cases, code)
+    return None if kept is None else Count(**{**kept, "told": Counter(kept["told"]), "flaws": Counter(kept["flaws"])})
+
+
+def read_kept(path: Path, cases: Iterable[object], code: str) -> dict[str, Any] | None:
+    """Return the fields of the counts that were kept of the same cases on the same code; None if there are none."""
     try:
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if (kept.pop("code", None), kept.pop("plan", None)) != (code, _digest(cases)):
-        return None
-    return Count(**{**kept, "told": Counter(kept["told"]), "flaws": Counter(kept["flaws"])})
+    return None if (kept.pop("code", None), kept.pop("plan", None)) != (code, _digest(cases)) else kept
 
 
-def save(path: Path, cases: Iterable[Case], code: str, counted: Count) -> None:
-    """Keep the counts for a later run."""
+def save(path: Path, cases: Iterable[object], code: str, counted: object) -> None:
+    """Keep the counts, a dataclass, for a later run."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"code": code, "plan": _digest(cases), **vars(counted)}), encoding="utf-8")
 
 
-def _digest(cases: Iterable[Case]) -> str:
+def _digest(cases: Iterable[object]) -> str:
     return hashlib.sha256("\n".join(map(str, cases)).encode()).hexdigest()[:16]

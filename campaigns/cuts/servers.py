@@ -1,4 +1,4 @@
-"""The servers of a sweep: a private MariaDB, and MySQL where an address or an image of one is given."""
+"""The servers of a sweep: a private MariaDB, and MySQL: at an address, private, or in a container."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pymysql
 
 from campaigns.places import GivenServer
-from persistconn.testing import MariaDB
+from persistconn.testing import MariaDB, MySQL, ServerNotFound, find_mysqld
 from persistconn.testing.process import pick_port
 
 _PATIENCE = 120.0  # seconds until MySQL must have made its data directory
@@ -46,9 +46,22 @@ class Access:
 
 @contextlib.contextmanager
 def serving(names: Iterable[str], mysql: str | None = None) -> Iterator[dict[str, Access]]:
-    """Yield the servers of these names; ``mysql`` is a DSN, or None for a container of ``PERSISTCONN_MYSQL_IMAGE``."""
+    """Yield the servers of these names; ``mysql`` is a DSN, or None for the MySQL that ``is_mysql_here()`` speaks of."""
     with contextlib.ExitStack() as stack:
         yield {name: stack.enter_context(_mariadb() if name == "mariadb" else _mysql(mysql)) for name in names}
+
+
+def is_mysql_here() -> bool:
+    """Tell whether there is a MySQL here: a program to be started privately, or an image of a container."""
+    return _has_mysqld() or bool(os.environ.get("PERSISTCONN_MYSQL_IMAGE"))
+
+
+def _has_mysqld() -> bool:
+    try:
+        find_mysqld()
+    except ServerNotFound:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -85,7 +98,16 @@ def _make_certificate(directory: Path) -> tuple[Path, Path]:
 def _mysql(dsn: str | None) -> Iterator[Access]:
     if dsn is not None:
         yield _prepared(Access("mysql", GivenServer(dsn).connect_args()))
-        return
+    elif _has_mysqld():
+        with MySQL(max_connections=1000, innodb_buffer_pool_size="64M") as server:
+            yield _prepared(Access("mysql", server.connect_args()))
+    else:
+        with _container() as access:
+            yield _prepared(access)
+
+
+@contextlib.contextmanager
+def _container() -> Iterator[Access]:
     from testcontainers.core.container import DockerContainer
 
     port = pick_port("127.0.0.1")
@@ -95,7 +117,7 @@ def _mysql(dsn: str | None) -> Iterator[Access]:
         arguments = {"host": "127.0.0.1", "port": port, "user": "root", "password": "test", "database": "test"}
         access = Access("mysql", arguments)
         _wait_for(access)
-        yield _prepared(access)
+        yield access
 
 
 def _wait_for(access: Access) -> None:

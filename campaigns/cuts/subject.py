@@ -19,7 +19,7 @@ CONNECT_TIMEOUT = {"plain": 0.5, "tls": 1.0}
 #: A proof of life is trusted for ever, or never: then each statement outside a transaction has a ping before it.
 _TRUST = {"look": 3600.0, "ping": 1e-9}
 
-_TRANSPORTS: dict[str, dict[str, dict[str, Any]]] = {
+TRANSPORT_ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "pymysql": {"plain": {"ssl_disabled": True}, "tls": {"ssl": {"verify_mode": "none"}}},
     "mysqlclient": {"plain": {"ssl_mode": "DISABLED"}, "tls": {"ssl_mode": "REQUIRED"}},
 }
@@ -38,7 +38,7 @@ class Held:
         )
         self._arguments = {
             **address,
-            **_TRANSPORTS[combination.driver][combination.transport],
+            **TRANSPORT_ARGUMENTS[combination.driver][combination.transport],
             "autocommit": combination.mode is not Mode.TRANSACTION,
             "read_timeout": READ_TIMEOUT[combination.driver],
             "init_command": AT_CONNECT,

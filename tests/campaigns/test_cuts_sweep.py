@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import pytest
 from campaigns.cuts import figures
 from campaigns.cuts.__main__ import WHOLE, choose, run_sample
 from campaigns.cuts.cases import Case, Combination
-from campaigns.cuts.crew import Crew, making, plan_all
+from campaigns.cuts.crew import CUTTING, Crew, making, plan_all
 from campaigns.cuts.oracle import Flaw, Mode, Told
-from campaigns.cuts.servers import Access, serving
+from campaigns.cuts.servers import Access, is_mysql_here, serving
 from campaigns.cuts.station import Station
 from persistconn.testing.faults import Direction
 
@@ -24,8 +23,8 @@ COMBINATION = Combination("mariadb", "pymysql", "plain", Mode.AUTOCOMMIT)
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[str, Access]]:
-    """MariaDB, and MySQL where an image of it is named."""
-    names = ["mariadb", *(["mysql"] if os.environ.get("PERSISTCONN_MYSQL_IMAGE") else [])]
+    """MariaDB, and MySQL where there is one."""
+    names = ["mariadb", *(["mysql"] if is_mysql_here() else [])]
     with serving(names) as servers:
         yield servers
 
@@ -40,7 +39,7 @@ def station(servers: dict[str, Access]) -> Iterator[Station]:
 def test_no_promise_is_broken_in_a_sample_of_the_sweep(servers: dict[str, Access]) -> None:
     """A thousand cases of all combinations that can run here by a fixed seed, and one combination whole."""
     chosen = choose("*", mysql="mysql" in servers)
-    with Crew(servers) as crew:
+    with Crew(servers, CUTTING) as crew:
         plans = plan_all(chosen, servers)
         counted = run_sample(crew, plans, size=1000, seed=1)
     assert counted.cases >= 1000 + len(next(cases for one, cases in plans.items() if str(one) == WHOLE)) / 2

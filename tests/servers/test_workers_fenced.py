@@ -91,6 +91,13 @@ class Machine:
     def log(self) -> str:
         return self.log_file.read_text()
 
+    def wait_for(self, happened: Callable[[], object]) -> None:
+        """Wait until something has happened, or fail with the log."""
+        try:
+            eventually(happened, PATIENCE)
+        except AssertionError:
+            pytest.fail(self.log)
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
@@ -144,9 +151,11 @@ def workers(tmp_path: Path, database: dict[str, Any]) -> Any:
     return workers
 
 
-def ask(database: dict[str, Any], statement: str, *arguments: object) -> list[tuple[Any, ...]]:
+def ask(database: dict[str, Any], statement: str, *arguments: object, dirty: bool = False) -> list[tuple[Any, ...]]:
+    """Ask the server on a bare connection; ``dirty`` shows what is not committed, too."""
     with closing(pymysql.connect(**database, autocommit=True)) as connection, connection.cursor() as cursor:
-        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+        if dirty:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
         cursor.execute(statement, arguments or None)
         return list(cursor.fetchall())
 
@@ -195,10 +204,8 @@ def know(connect: Any, job: str, schedule: str) -> datetime:
 
 def under_way(database: dict[str, Any], job: str) -> list[str]:
     """Return the places where a job has its row, but has not committed it."""
-    return [
-        place
-        for (place,) in ask(database, "SELECT place FROM persistconn_ledger WHERE state = 'open' AND job = %s", job)
-    ]
+    statement = "SELECT place FROM persistconn_ledger WHERE state = 'open' AND job = %s"
+    return [place for (place,) in ask(database, statement, job, dirty=True)]
 
 
 # --- three machines ------------------------------------------------------------------------------------------------
@@ -267,7 +274,7 @@ def test_a_job_under_way_is_cancelled_and_has_no_effect(
     write(LONG)
     prepare(database)
     machine = start(database)
-    eventually(lambda: under_way(database, "shop/long") != [], PATIENCE)
+    machine.wait_for(lambda: under_way(database, "shop/long") != [])
     status, table = workers("runs", "fenced_jobs")
     [row] = [line for line in table.splitlines() if "under way" in line]
     assert status == 0
@@ -275,7 +282,7 @@ def test_a_job_under_way_is_cancelled_and_has_no_effect(
     assert re.fullmatch("[0-9a-f]{20}", token)
     status, told = workers("cancel", token, "fenced_jobs")
     assert (status, "was under way and has been stopped" in told) == (0, True), told
-    eventually(lambda: re.search(r"run long scheduled .*: cancelled", machine.log) is not None, PATIENCE)
+    machine.wait_for(lambda: re.search(r"run long scheduled .*: cancelled", machine.log))
     machine.process.kill()
     assert f"{token}  shop/long" in workers("runs", "fenced_jobs")[1]
     assert ask(database, "SELECT state FROM persistconn_ledger WHERE HEX(token) LIKE %s", f"{token}%") == [
