@@ -13,7 +13,6 @@ from signal import Signals
 from typing import Any
 
 import persistconn
-from persistconn import ledger
 from persistconn.cronjobs import UTC, CronJob
 from persistconn.executor import Executor
 from workers.checks import (
@@ -27,7 +26,7 @@ from workers.checks import (
 )
 from workers.fenced import fenced_among, service_of
 from workers.lines import log, log_dropped, log_stuck, log_unfinished, log_waiting
-from workers.reconciler import Reconciler, line_to
+from workers.reconciler import Reconciler
 from workers.runner import Runner
 from workers.runs import Fire, RunReport
 from workers.schedule import WallClockScheduler, scheduler_for
@@ -121,7 +120,7 @@ class Service:
         if self._warm:
             self._pool.submit_named("warm-up", self._open_connections).result()
         if any(fenced_among(self.jobs)):
-            self._pool.submit_named("ledger", self._check_ledgers).result()
+            self._pool.submit_named("ledger", self._reconciler.prepare).result()
         with self._lock:
             if self._is_stopping or self._scheduler is not None:
                 return
@@ -263,10 +262,6 @@ class Service:
     def _open_connections(self) -> None:
         for opener in self._warm:
             opener()
-
-    def _check_ledgers(self) -> None:
-        for _, fenced in fenced_among(self.jobs):
-            ledger.check(line_to(fenced).connection)
 
     def _watch_scheduler(self) -> None:
         """Put another scheduler in the place of one that fires no more; on the watchdog's thread."""

@@ -89,6 +89,7 @@ class Attempt:
         self._site = site
         self._history = history
         self._election: str | None = None
+        self._has_run = False
 
     @property
     def id(self) -> bytes:
@@ -214,8 +215,6 @@ class Attempt:
 
     def _meet(self, error: Exception) -> Settled | None:
         """Say what an error of the fence means."""
-        if isinstance(error, SessionStateLost) and not self._history.mishaps:
-            raise error
         if self._block.loss is not None or self._block.undone is not None:
             raise self.mishap(error, is_own=False)
         code = code_of(error)
@@ -226,11 +225,11 @@ class Attempt:
             under_way = JobUnderWay(
                 f"{self._order.token.describe()} is being run by another process, for longer than we wait"
             )
-            raise (Mishappened(Mishap(under_way)) if self._order.waits else under_way) from error
+            raise (Mishappened(Mishap(under_way, has_run=False)) if self._order.waits else under_way) from error
         if code == NO_PROCEDURE:
             # Somebody has dropped them: the statements go one by one from now on.
             probe.forget()
-            raise Mishappened(Mishap(error)) from error
+            raise Mishappened(Mishap(error, has_run=False)) from error
         if ledger := probe.missing(self.line.schema or "", error):
             probe.forget()
             raise ledger from error
@@ -251,7 +250,7 @@ class Attempt:
         rows = self.line.ask(self._statements.read(self._order.token))
         self.line.connection.rollback()  # Where autocommit is off, the read has opened a snapshot.
         if not rows:
-            raise Mishappened(Mishap(NotReplayable("the row that held the token has gone")))
+            raise Mishappened(Mishap(NotReplayable("the row that held the token has gone"), has_run=False))
         row: Row = row_of(rows[0])
         if row.state is RowState.FAILED and (failure := self._history.failures.get(row.attempt)) is not None:
             raise failure
@@ -266,6 +265,7 @@ class Attempt:
         """Run the function; returns its result or what it raised. Raises if the transaction is not worth a commit."""
         result, failure, objection = None, None, None
         args, kwargs = self._order.arguments.copy()
+        self._has_run = True
         self._site.enter()
         CURRENT.connection, CURRENT.job = self.line.connection, self._order.token.job
         try:
@@ -368,7 +368,7 @@ class Attempt:
             self.line.drop()
         log.info("%s: %s", self._order.token.describe(), cause, extra={"action": "mishap"})
         ordinal, statement = block.place if is_own else (0, "")
-        return Mishappened(Mishap(cause, ordinal, statement, was_lost=block.loss is not None))
+        return Mishappened(Mishap(cause, ordinal, statement, block.loss is not None, has_run=self._has_run))
 
 
 def _run_function(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -28,6 +28,8 @@ class Mishap:
     statement: str = ""
     was_lost: bool = False
     """Whether the connection was lost, rather than the transaction rolled back by an answer."""
+    has_run: bool = True
+    """Whether the function was called; False if it only waited for the token."""
 
 
 @dataclass
@@ -76,8 +78,8 @@ class History:
 
     def _is_exhausted(self, now: float, give_up_after: float) -> bool:
         replays = len(self.mishaps)
-        if self.retries is not None:
-            return replays > self.retries
+        if self.retries is not None and self.mishaps[-1].has_run:
+            return sum(mishap.has_run for mishap in self.mishaps) > self.retries
         return self._first is not None and replays > FEWEST_REPLAYS and now - self._first > give_up_after
 
     def _poison(self, mishap: Mishap) -> PoisonJob:

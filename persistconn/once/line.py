@@ -117,6 +117,18 @@ class Line:
         """Send a statement; returns the number of rows that it changed."""
         return self._guard.exchange(sql, lambda raw: _execute(self._held.driver, raw, sql)[0])
 
+    def run_on_this_session(self, sql: str) -> bool:
+        """Send a statement, but to no session that took this one's place; returns whether it was sent."""
+        this = self._held.raw
+
+        def send(raw: Raw) -> bool:
+            if raw is not this:
+                return False
+            _execute(self._held.driver, raw, sql)
+            return True
+
+        return self._guard.exchange(sql, send)
+
     def ask(self, sql: str) -> Rows:
         """Send a query; returns its rows."""
         return self._guard.exchange(sql, lambda raw: _execute(self._held.driver, raw, sql)[1])

@@ -93,18 +93,15 @@ class Together(OneByOne):
             self.identity = identify(line)
             if isolation is not None:
                 line.run(f"SET TRANSACTION ISOLATION LEVEL {isolation}")
-            self._call(
-                self._statements.call_begin(self._token, self.attempt, number, fingerprint, self.identity, _place())
-            )
-            if line.identity == self.identity:
+            begin = self._statements.call_begin(self._token, self.attempt, number, fingerprint, self.identity, _place())
+            # A session that was found dead meanwhile has been replaced by one without the name, and without the level.
+            if line.identity == self.identity and self._call(begin):
                 return
-            # It was found dead before the call, which then went to a new session: without its name, and without the level.
-            line.run("ROLLBACK")
 
-    def _call(self, call: str) -> None:
+    def _call(self, call: str) -> bool:
         line = self._line
         try:
-            line.run(call)
+            return line.run_on_this_session(call)
         except line.Error as error:
             if not isinstance(error, ConnectionLost):
                 # An error says nothing of the transaction that the procedure has begun.

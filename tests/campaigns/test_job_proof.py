@@ -13,13 +13,15 @@ import pymysql
 import pytest
 
 import persistconn
+from persistconn.once import protocol
 from persistconn.once.attempt import Order
 from persistconn.once.job import run
+from persistconn.once.line import Line
 from persistconn.once.payload import Arguments
 from persistconn.once.rows import CREATE, RowState, Statements
 from persistconn.once.sites import Hooks, PlainSite
 from persistconn.once.token import fingerprint, fire_token, key_token
-from persistconn.testing import MariaDB
+from persistconn.testing import MariaDB, eventually
 from persistconn.testing.faults import Drop, FaultProxy, Reset, Rule, Where, to_client, to_server
 
 NAME = "test_job_proof"
@@ -41,10 +43,12 @@ def proxy() -> Iterator[FaultProxy]:
 class HookedSite(PlainSite):
     """A framework that has something to be done after the commit, as Django's ``on_commit`` has."""
 
-    def __init__(self, proxy: FaultProxy) -> None:
+    def __init__(self, proxy: FaultProxy, database: str = "test") -> None:
         module = persistconn.manage(pymysql, give_up_after=1.0)
-        arguments = proxy.connect_args(proxy.server.connect_args(autocommit=True, read_timeout=1))  # type: ignore[attr-defined]
-        super().__init__(lambda: module.connect(**arguments))
+        settings = {"database": database, "autocommit": True, "read_timeout": 1}
+        arguments = proxy.connect_args(proxy.server.connect_args(**settings))  # type: ignore[attr-defined]
+        self.connect = lambda: module.connect(**arguments)
+        super().__init__(self.connect)
         self.called: list[str] = []
 
     def leave(self) -> Hooks:
@@ -98,6 +102,38 @@ def test_a_session_in_a_black_hole_is_ended_by_the_replay(proxy: FaultProxy) -> 
     proxy.arm(Rule(Drop(), to_server("RELEASE SAVEPOINT")))
     try:
         assert x == call(HookedSite(proxy), x)
+    finally:
+        proxy.heal()
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_session_that_was_replaced_before_the_call_is_known_by_its_own_name(
+    proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found dead between the name and the call, which goes to a new one: it must be found, should it be lost there."""
+    server = proxy.server  # type: ignore[attr-defined]
+    with server.admin() as admin, admin.cursor() as cursor:
+        cursor.execute("CREATE DATABASE together")
+        cursor.execute("CREATE TABLE together.t (x INT) ENGINE=InnoDB")
+    site, x = HookedSite(proxy, "together"), next(_numbers)
+    persistconn.ledger.create(site.connect())
+    call(site, next(_numbers))
+    identify = protocol.identify
+
+    def identify_and_lose(line: Line) -> str:
+        monkeypatch.setattr(protocol, "identify", identify)
+        name = identify(line)
+        held = line.connection._held
+        server.kill_session(held.driver.session_id(held.raw))
+        eventually(lambda: held.driver.hung_up(held.raw))
+        # And the first thing that the new one begins is lost in a black hole.
+        proxy.arm(Rule(Drop(), to_client("persistconn_begin")))
+        return name
+
+    monkeypatch.setattr(protocol, "identify", identify_and_lose)
+    try:
+        assert x == call(site, x)
     finally:
         proxy.heal()
 

@@ -49,6 +49,16 @@ def settle():
         cursor.execute("SELECT CONNECTION_ID()")
         print("settled", flush=True)
 """
+FENCED_JOBS = """
+from django.db import connection
+import persistconn
+
+@persistconn.cron("* * * * * *")
+@persistconn.job
+def settle():
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO settled VALUES (1)")
+"""
 COMMANDS = {
     "run": ["-m", "workers", "run", "--threads", "3"],
     "runworkers": ["-m", "django", "runworkers", "--threads", "3"],
@@ -178,3 +188,28 @@ def test_a_signal_while_it_waits_for_the_server_ends_it(
     eventually(lambda: "waiting for it" in (tmp_path / "err").read_text(), PATIENCE)
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 0
+
+
+def test_fenced_jobs_have_their_ledger_on_their_alias(
+    start: Any, tmp_path: Path, environment: dict[str, str], server: MariaDB, database: dict[str, Any]
+) -> None:
+    """Migrated with the project: each effect has its row, the service goes by the settings, and `runs` finds them."""
+    (tmp_path / "billing" / "jobs.py").write_text(FENCED_JOBS)
+    migrate = [sys.executable, "-m", "django", "migrate", "--verbosity=0"]
+    subprocess.run(migrate, cwd=tmp_path, env=environment, check=True, timeout=PATIENCE)
+    connection = pymysql.connect(**database, autocommit=True)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE settled (n INT) ENGINE = InnoDB")
+        process = start("runworkers")
+        eventually(lambda: cursor.execute("SELECT n FROM settled") >= 2, PATIENCE)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        cursor.execute("SELECT COUNT(*), (SELECT COUNT(*) FROM settled) FROM persistconn_ledger WHERE attempts > 0")
+        [(tokens, effects)] = cursor.fetchall()
+    assert tokens == effects
+    command = [sys.executable, "-m", "workers", "runs", "--last=2"]
+    shown = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+    assert shown.stdout.count("  project_settings/billing.jobs.settle  ") == 2
+    assert aborted(server, database) == []

@@ -208,13 +208,31 @@ def under_way(database: dict[str, Any], job: str) -> list[str]:
     return [place for (place,) in ask(database, statement, job, dirty=True)]
 
 
+def one_at(database: dict[str, Any], job: str) -> str:
+    """Wait until a job is under way, and return where."""
+    seen: list[str] = []
+    eventually(lambda: seen.extend(under_way(database, job)) or seen, PATIENCE)
+    return seen[0]
+
+
+def frozen_in(machines: list[Machine], database: dict[str, Any], job: str) -> Machine:
+    """Stop a machine in the middle of a job, for certain, and return it."""
+    while True:
+        place = one_at(database, job)
+        [machine] = [machine for machine in machines if f"pid {machine.process.pid} " in place]
+        machine.process.send_signal(signal.SIGSTOP)
+        if place in under_way(database, job):
+            return machine
+        machine.process.send_signal(signal.SIGCONT)  # It was through a moment before.
+
+
 # --- three machines ------------------------------------------------------------------------------------------------
 
 SECONDS_OF = {"shop/quick": 1, "shop/slow": 2}
 
 
 def expected(database: dict[str, Any], until: datetime) -> set[tuple[str, datetime]]:
-    """Return each due time of both jobs since they are known, which is since the first machine has looked."""
+    """Return each due time of both jobs since they are known, which is since the first machine has started."""
     due: set[tuple[str, datetime]] = set()
     for job, since in ask(database, "SELECT job, started_at FROM persistconn_ledger WHERE job_key = 'schedule'"):
         moment = since.replace(microsecond=0) + timedelta(seconds=1)
@@ -240,11 +258,9 @@ def test_of_three_machines_one_runs_each_fire_although_one_dies_and_the_server_t
         prepare(database)
         machines = [start(database, "--takeover", "3") for _ in range(3)]
         eventually(lambda: len(set(effects(database))) >= 5, PATIENCE)
-        eventually(lambda: under_way(database, "shop/slow") != [], PATIENCE)
-        [victim] = under_way(database, "shop/slow")
-        [dying] = [machine for machine in machines if f"pid {machine.process.pid} " in victim]
+        dying = frozen_in(machines, database, "shop/slow")
         dying.process.kill()
-        eventually(lambda: under_way(database, "shop/slow") != [], PATIENCE)
+        one_at(database, "shop/slow")
         server.kill()
         server.start()
         [(now,)] = ask(database, "SELECT UTC_TIMESTAMP(6)")

@@ -61,6 +61,19 @@ def test_retries_bound_the_replays(retries: int) -> None:
         note(history, rolled_back())
 
 
+def test_waiting_for_the_token_is_no_replay() -> None:
+    """The function was not called: time alone bounds it."""
+    history = History("j", retries=1)
+    waited = Mishap(ValueError("a deadlock among those who wait"), has_run=False)
+    note(history, *[waited] * 9, rolled_back(), waited)
+    with pytest.raises(ValueError, match="deadlock$"):
+        note(history, rolled_back())
+    bored = History("j", retries=9)
+    note(bored, *[waited] * FEWEST_REPLAYS)
+    with pytest.raises(ValueError, match="among those who wait"):
+        note(bored, waited, now=61.0)
+
+
 def test_without_retries_time_bounds_them() -> None:
     """From the first mishap on."""
     history = History("j")

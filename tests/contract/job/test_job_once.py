@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import persistconn
+from persistconn.testing import eventually
 from persistconn.testing.faults import Cut, Fault, FaultProxy, Place, Reset, Rule, Where, to_client, to_server
 
 pytestmark = pytest.mark.server
@@ -99,6 +100,27 @@ class TestResult:
         with persistconn.Executor(max_workers=8) as pool:
             results = {future.result() for future in [pool.submit(call) for _ in range(8)]}
         assert len(results) == 1
+        assert bench.effects == [1]
+
+    def test_of_those_who_waited_for_one_that_failed_is_the_next_one_s(self, bench: Any) -> None:
+        """With its rollback the server picks one, and calls a deadlock on the others: that is no replay of theirs."""
+        waiting, failed = threading.Event(), [ZeroDivisionError()]
+
+        def function() -> int:
+            if failed:
+                assert waiting.wait(30)
+                raise failed.pop()
+            bench.add(1)
+            return threading.get_ident()
+
+        job = bench.job(function, name="waits", retries=0).keyed("k")
+        with persistconn.Executor(max_workers=7) as pool:
+            futures = [pool.submit(job) for _ in range(7)]
+            held = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
+            eventually(lambda: bench.ask(held)[0][0] == 6, timeout=20)
+            waiting.set()
+            results = [future.exception() or future.result() for future in futures]
+        assert sorted(type(result).__name__ for result in results) == ["ZeroDivisionError"] + ["int"] * 6
         assert bench.effects == [1]
 
     def test_comes_through_an_executor(self, bench: Any) -> None:

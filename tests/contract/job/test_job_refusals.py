@@ -75,6 +75,12 @@ class TestStatement:
         # BEGIN and ROLLBACK are the job's own.
         assert [bench.count(name) - was for name, was in zip(COUNTERS, before, strict=True)] == [1, 1, 0, 0, 0, 0, 0, 0]
 
+    def test_that_was_refused_as_the_last_one_is_not_forgotten(self, bench: Any) -> None:
+        """Nothing comes after it that could be refused too."""
+        with pytest.raises(persistconn.NotReplayable, match="leave the commit out"):
+            bench.job(lambda: [bench.add(1), swallow(lambda: bench.run("COMMIT"))()], name="steps")()
+        assert bench.effects == []
+
     @pytest.mark.parametrize("how", ["commit", "rollback", "begin", "close", "retire", "with"])
     def test_that_the_connection_s_methods_send_is_refused_too(self, bench: Any, how: str) -> None:
         """By the driver's methods as by SQL."""
