@@ -32,8 +32,9 @@ test-mysql: $(DRIVERS)  ## the tests that need MySQL, against a private one, and
 
 # Of a container where an image is named, else of a private server.
 faults-mysql: $(DRIVERS)  ## a fixed sample of the faults on MySQL
-	@line=$$(scripts/need-mysql) && eval "$$line" && $(VENV)/bin/python -m campaigns.cuts --only 'mysql.*' --sample 500 \
-		$$([ -n "$$PERSISTCONN_MYSQL_IMAGE" ] || echo --mysql mysql)
+	@line=$$(scripts/need-mysql) && eval "$$line" && for c in cuts jobcuts; do \
+		$(VENV)/bin/python -m campaigns.$$c --only 'mysql.*' --sample 500 \
+		$$([ -n "$$PERSISTCONN_MYSQL_IMAGE" ] || echo --mysql mysql) || exit 1; done
 
 lint: $(READY)  ## ruff
 	@$(VENV)/bin/tox run -e lint

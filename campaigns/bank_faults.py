@@ -1,4 +1,4 @@
-"""What the bank is put through: cuts at random packets, half of them at the call that commits, kills of sessions, and of the server."""
+"""What the bank is put through: cuts at random packets, half of them where it commits, kills of sessions and of the server."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from persistconn import log
 from persistconn.drivers.faults import code_of
 from persistconn.errors import LedgerError
 from persistconn.once.line import Ask, apart, insist
-from persistconn.once.rows import BEGIN, END, HORIZON, LEDGER, Statements, _str
+from persistconn.once.rows import BEGIN, END, HORIZON, LEDGER, PROBE, Statements, _str
 from persistconn.once.token import SIZE, Token
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class _Probe:
 
     def _token_ending(self, end: bytes, beginning: bytes | None = None) -> Token:
         beginning = beginning or os.urandom(SIZE - len(end))
-        return Token(beginning + end, "persistconn.probe", issued=datetime.now(timezone.utc))
+        return Token(beginning + end, PROBE, issued=datetime.now(timezone.utc))
 
     def _insert(self, token: Token) -> str:
         return self._statements.insert(token, os.urandom(8), 1, bytes(32), "", "a probe")

@@ -77,6 +77,14 @@ def test_a_purge_forgets_what_is_older_than_the_retention_and_nothing_else(conne
     assert left == [("done", None, 0), ("done", "a key", None), ("open", None, 1)]
 
 
+def test_a_purge_forgets_what_a_probe_left_when_it_was_cut(connect: Any, note: Any) -> None:
+    """Its row is committed while it is open, and proves no torn job."""
+    note("old")
+    ask(connect, "UPDATE persistconn_ledger SET state = 'open', job = 'persistconn.probe', issued_at = '2020-01-01'")
+    ask(connect, "UPDATE persistconn_ledger SET started_at = '2020-01-01'")
+    assert persistconn.ledger.purge(connect()) == 1
+
+
 def test_a_purge_in_steps_takes_all(connect: Any, note: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that is full is followed by another."""
     monkeypatch.setattr("persistconn.once.purge.STEP", 2)

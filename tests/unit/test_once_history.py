@@ -66,7 +66,7 @@ def test_waiting_for_the_token_is_no_replay() -> None:
     history = History("j", retries=1)
     waited = Mishap(ValueError("a deadlock among those who wait"), has_run=False)
     note(history, *[waited] * 9, rolled_back(), waited)
-    with pytest.raises(ValueError, match="deadlock$"):
+    with pytest.raises(ValueError, match=r"deadlock$"):
         note(history, rolled_back())
     bored = History("j", retries=9)
     note(bored, *[waited] * FEWEST_REPLAYS)

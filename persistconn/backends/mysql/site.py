@@ -91,8 +91,7 @@ class DjangoSite:
         """Put Django's state back, and return its ``on_commit`` callbacks as one."""
         wrapper = self._wrapper
         for other in self._watched:
-            with contextlib.suppress(ValueError):
-                other.execute_wrappers.remove(self._foreign)
+            other.execute_wrappers.remove(self._foreign)
         callbacks, wrapper.run_on_commit = wrapper.run_on_commit, []
         wrapper.in_atomic_block = wrapper.needs_rollback = wrapper.closed_in_transaction = False
         wrapper._is_closed = False  # A close() in the job was refused.
