@@ -12,15 +12,13 @@ import pytest
 @pytest.mark.server
 @pytest.mark.slow
 @pytest.mark.parametrize("tls", [True, False])
-def test_a_connect_is_far_cheaper_than_the_bare_drivers(tls: bool) -> None:
-    """PyMySQL builds a TLS context for each, even for a server without TLS; and after a restart all come back."""
+def test_all_come_back_after_a_restart(tls: bool) -> None:
+    """And the campaign says what it cost, beside the bare driver; how much that is depends on the machine."""
     from campaigns import comeback
 
     figures = comeback.run("pymysql", tls=tls, threads=6, rounds=1)
-    ratio = figures.table["bare / persistconn"]
-    assert isinstance(ratio, float)
-    assert ratio > 4, "\n".join(figures.lines())
     assert not [line for line in figures.broken if "hangs" in line]
+    assert {"processor ms of a connect", "processor ms of a connect, bare"} <= figures.table.keys()
 
 
 def test_the_witness_waits_for_the_greeting_and_not_for_the_port() -> None:

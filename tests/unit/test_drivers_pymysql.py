@@ -92,3 +92,15 @@ def test_what_has_no_connection_any_more_was_not_sent(
 ) -> None:
     """PyMySQL says so in two ways, one of them without a number."""
     assert driver.classify(ends[0], error) is Fault.DEFINITE
+
+
+@pytest.mark.parametrize("tls", [None, {"check_hostname": False}])
+def test_tls_context_is_built_once_for_the_same_settings(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, tls: dict[str, Any] | None
+) -> None:
+    """PyMySQL builds one for each connection, and loads all that the system trusts into it."""
+    monkeypatch.setattr("persistconn.drivers.pymysql._contexts", {})
+    make = driver._raw_class  # type: ignore[attr-defined]
+    contexts = [make(user="nobody", ssl=tls, defer_connect=True).ctx for _ in range(3)]
+    assert len(set(map(id, contexts))) == 1
+    assert make(user="nobody", ssl={"check_hostname": True}, defer_connect=True).ctx is not contexts[0]
