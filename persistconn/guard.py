@@ -8,6 +8,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from persistconn.drivers import Fault
 from persistconn.drivers.base import Raw
+from persistconn.drivers.faults import SERVER_LOST
 from persistconn.errors import ConnectionLost
 from persistconn.held import Held, State
 from persistconn.loss import Loss, judge, tell
@@ -15,8 +16,6 @@ from persistconn.policy import Reason
 from persistconn.statement import SQL, beginning, effect
 
 T = TypeVar("T")
-
-_SERVER_LOST = 2013
 
 
 class Watch(Protocol):
@@ -218,7 +217,7 @@ class Guard:
         silent = held.clock() - held.proved_at
         text = tell(loss, held.describe(), "" if sql is None else beginning(sql), silent, held.session.held)
         told: ConnectionLost = held.opening.errors.of(loss.error)(
-            code if isinstance(code, int) and code else _SERVER_LOST, text
+            code if isinstance(code, int) and code else SERVER_LOST, text
         )
         if self.watch is not None:
             self.watch.lost(told)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from persistconn.errors import LedgerError
 from persistconn.once import probe
 from persistconn.once import procedures as making
 from persistconn.once import purge as purging
@@ -22,15 +21,17 @@ def create(connection: PersistentConnection, *, procedures: bool = True) -> None
     Commits what is open, as every CREATE TABLE does. Takes the right to create tables there. With the right to create
     routines a job costs three round trips instead of seven; without it, or with ``procedures`` off, it works the same.
     """
+    line = _line(connection)
     for statement in CREATE:
         connection.query(statement)
     if procedures:
-        making.create(connection.query, Line(connection).Error)
+        making.create(connection.query, line.Error)
     connection.commit()
 
 
 def drop(connection: PersistentConnection) -> None:
     """Drop the ledger, and with it the proof of every job that took effect."""
+    _line(connection)
     for statement in (*making.DROP, *DROP):
         connection.query(statement)
     connection.commit()
@@ -43,11 +44,11 @@ def purge(connection: PersistentConnection, retention: float | None = None) -> i
     The keepalive does it each hour in a process that runs jobs; a script that ends sooner calls this. Keys are never
     forgotten. Blocks while there is something to delete.
     """
-    line = Line(connection)
+    line = _line(connection)
     policy = line.opening.policy
     if retention is not None:
         policy = dataclasses.replace(policy, retention=retention)
-    return purging.purge(line.opening, _schema_of(line), policy.retention)
+    return purging.purge(line.opening, line.schema, policy.retention)
 
 
 def check(connection: PersistentConnection) -> None:
@@ -55,11 +56,9 @@ def check(connection: PersistentConnection) -> None:
 
     Raises LedgerError with what to do. Each process does it before its first job; a service may do it when it starts.
     """
-    line = Line(connection)
-    probe.prove(line.opening, _schema_of(line))
+    line = _line(connection)
+    probe.prove(line.opening, line.schema)
 
 
-def _schema_of(line: Line) -> str:
-    if line.schema is None:
-        raise LedgerError("the connection names no database, and the ledger lies in the one that it connects to")
-    return line.schema
+def _line(connection: object) -> Line:
+    return Line.to(connection, "persistconn.ledger was given")

@@ -25,6 +25,7 @@ from workers.options import (
     add_modules,
     add_run_options,
     add_service,
+    add_token,
     add_using,
 )
 from workers.runs import RunReport
@@ -193,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     add_last(one)
     _add_ledger(one, _runs)
     one = commands.add_parser("cancel", help="stop a job that is under way, or one that has not run: it never will")
-    one.add_argument("token", metavar="TOKEN", help="its token, or the beginning that `runs` shows")
+    add_token(one)
     _add_ledger(one, _cancel)
     commands.add_parser("demo", help="see it work: a private server, faults, and a verdict")
     return parser

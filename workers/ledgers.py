@@ -57,7 +57,7 @@ def last_runs(ledgers: Ledgers, count: int) -> list[tuple[str, ...]]:
     for line in ledgers:
         with apart(line.opening) as ask:
             ask(READ_UNCOMMITTED)
-            rows += map(_row, runs_of(ask(_records(line).last(count))))
+            rows += map(_row, runs_of(ask(Records(line.schema).last(count))))
     return rows
 
 
@@ -78,12 +78,6 @@ def named(run: Run) -> str:
     return run.job if run.key is None else f"{run.job} [{run.key}]"
 
 
-def _records(line: Line) -> Records:
-    if line.schema is None:
-        raise Complaint(f"the connection to {line.opening.address} names no database, so there is no ledger to read")
-    return Records(line.schema)
-
-
 # --- the late ones -------------------------------------------------------------------------------------------------
 
 
@@ -94,7 +88,7 @@ def late(service: str, jobs: Iterable[CronJob]) -> list[tuple[CronJob, list[Due]
         line = line_to(fenced)
         with apart(line.opening) as ask:
             ask(READ_UNCOMMITTED)
-            if missing := _late(ask, _records(line), service, job):
+            if missing := _late(ask, Records(line.schema), service, job):
                 found.append((job, missing))
     return found
 
@@ -130,7 +124,7 @@ def cancel_in(ledgers: Ledgers, token: str) -> Cancellation:
     unknown: Unknown | None = None
     for line in ledgers:
         try:
-            return cancel(line.opening, line.schema or "", token, must_be_known=len(ledgers) > 1)
+            return cancel(line.opening, line.schema, token, must_be_known=len(ledgers) > 1)
         except Unknown as error:
             unknown = error
     raise Complaint(str(unknown)) from unknown

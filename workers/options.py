@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
+from persistconn.once.cancel import checked_token
 from workers.checks import checked_grace, checked_takeover, checked_threads, checked_window
 from workers.complaints import USAGE, one_line
 from workers.fenced import checked_service
@@ -93,6 +94,16 @@ def add_last(parser: argparse.ArgumentParser) -> None:
     """Add how many."""
     parser.add_argument(
         "--last", type=_checked("whole number", int, _checked_last), default=20, metavar="N", help="how many (20)"
+    )
+
+
+def add_token(parser: argparse.ArgumentParser) -> None:
+    """Add which token."""
+    parser.add_argument(
+        "token",
+        type=_checked("token", str, checked_token),
+        metavar="TOKEN",
+        help="its token, or the beginning that `runs` shows",
     )
 
 

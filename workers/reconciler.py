@@ -62,7 +62,7 @@ class Reconciler:
         for backlog, fenced in self._backlogs.values():
             line = line_to(fenced)
             ledger.check(line.connection)
-            line.run(Records(line.schema or "").know(backlog.name, backlog.job.schedule))
+            line.run(Records(line.schema).know(backlog.name, backlog.job.schedule))
             line.connection.commit()
 
     def start(self) -> None:
@@ -123,7 +123,7 @@ class Reconciler:
         return list(found.values())
 
     def _look_into(self, line: Line, backlogs: list[Backlog]) -> None:
-        records = Records(line.schema or "")
+        records = Records(line.schema)
         line.connection.rollback()  # Without autocommit, what was read before would be read again.
         if line.identity is None:
             identify(line)
@@ -171,9 +171,4 @@ def ended_as(report: RunReport) -> Ended:
 
 def line_to(fenced: Job[[], object]) -> Line:
     """Return this thread's line to the database of a job. Blocks and raises as a connect does."""
-    line = Line(fenced.settings.site(fenced.name).connection(fenced.name))
-    if line.schema is None:
-        raise LedgerError(
-            f"the connection of the job {fenced.name} names no database: its ledger lies in the one it connects to"
-        )
-    return line
+    return Line(fenced.settings.site(fenced.name).connection(fenced.name))

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from persistconn import log
-from persistconn.drivers.faults import code_of
+from persistconn.drivers.faults import SERVER_LOST, code_of
 from persistconn.errors import (
     ConnectionLost,
     JobError,
-    LedgerError,
     NotReplayable,
     SessionStateLost,
     TokenExpired,
@@ -32,6 +31,7 @@ from persistconn.keepalive import KEEPALIVE
 from persistconn.keeper import KEEPER
 from persistconn.once import payload, probe, purge
 from persistconn.once.block import Block, Foreign, torn_by
+from persistconn.once.codes import DUPLICATE, INTERRUPTED, LOCK_WAIT, NOT_THERE
 from persistconn.once.engines import engines_at
 from persistconn.once.history import History, Mishap
 from persistconn.once.identity import elect, end_lost_sessions, identify, note_lost, resign
@@ -42,7 +42,6 @@ from persistconn.once.settled import Settled, verdict
 from persistconn.once.sites import CURRENT, Site, nested
 from persistconn.once.token import Token
 
-DUPLICATE, LOCK_WAIT, NO_PROCEDURE, INTERRUPTED, LOST = 1062, 1205, 1305, 1317, 2013
 OWN_PAST = 2.0
 """Seconds that a replay waits for an election that our own last session may still hold, which was ended a moment ago."""
 
@@ -102,7 +101,7 @@ class Attempt:
             raise nested(self._order.token.job, CURRENT.job)
         connection = self._site.connection(self._order.token.job)
         self.line = Line(connection)
-        self._statements = Statements(_schema_of(self.line, self._order.token.job))
+        self._statements = Statements(self.line.schema)
         self._start_over()
         self._block = self.make_block()
         self._protocol = self._choose_protocol()
@@ -127,13 +126,13 @@ class Attempt:
             # To go on without the lock that the caller holds around his jobs would be a lie.
             state = ", ".join(sorted(history.session.held))
             history.will = line.opening.errors.SessionStateLost(
-                LOST,
+                SERVER_LOST,
                 f"{self._order.token.describe()} took no effect: its connection was lost, and with it {state}, from before the"
                 " job: take it again before you call the job again",
             )
 
     def _choose_protocol(self) -> OneByOne:
-        opening, schema = self.line.opening, self.line.schema or ""
+        opening, schema = self.line.opening, self.line.schema
         if probe.prove(opening, schema):
             KEEPALIVE.add_chore("persistconn-purge", purge.EVERY, purge.purge_all)
         kind = Together if probe.has_procedures(opening, schema) else OneByOne
@@ -146,7 +145,7 @@ class Attempt:
     def engine_of(self, schema: str | None, table: str) -> str | None:
         """Return the engine of a table if that has no transactions."""
         line = self.line
-        where = schema or line.current_schema or ""
+        where = schema or line.current_schema
         return engines_at(line.opening.address).without_transactions(line.opening, where, table)
 
     def _run(self) -> Settled:
@@ -226,11 +225,11 @@ class Attempt:
                 f"{self._order.token.describe()} is being run by another process, for longer than we wait"
             )
             raise (Mishappened(Mishap(under_way, has_run=False)) if self._order.waits else under_way) from error
-        if code == NO_PROCEDURE:
+        if code == NOT_THERE:
             # Somebody has dropped them: the statements go one by one from now on.
             probe.forget()
             raise Mishappened(Mishap(error, has_run=False)) from error
-        if ledger := probe.missing(self.line.schema or "", error):
+        if ledger := probe.missing(self.line.schema, error):
             probe.forget()
             raise ledger from error
         raise error
@@ -373,11 +372,3 @@ class Attempt:
 
 def _run_function(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     return function(*args, **kwargs)
-
-
-def _schema_of(line: Line, job: str) -> str:
-    if line.schema is None:
-        raise LedgerError(
-            f"the connection of the job {job} names no database: its ledger lies in the one it connects to"
-        )
-    return line.schema

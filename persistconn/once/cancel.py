@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from persistconn import log
 from persistconn.drivers.faults import code_of
-from persistconn.errors import JobError
+from persistconn.errors import ConfigError, JobError
+from persistconn.once.codes import DEADLOCK, DUPLICATE, LOCK_WAIT, NO_SUCH_THREAD, NOT_OWNER
 from persistconn.once.line import Ask, apart
 from persistconn.once.records import READ_UNCOMMITTED, Records, Run, runs_of
 from persistconn.once.rows import RowState
@@ -18,8 +19,6 @@ from persistconn.once.token import SIZE
 if TYPE_CHECKING:
     from persistconn.opening import Opening
 
-DUPLICATE, LOCK_WAIT, DEADLOCK = 1062, 1205, 1213
-_NO_SUCH_THREAD, _NOT_OWNER = 1094, 1095
 PATIENCE = 5
 """Seconds that one try waits for the transaction of the job that was stopped to be rolled back."""
 TRIES = 12
@@ -48,21 +47,28 @@ def cancel(opening: Opening, schema: str, token: str, *, must_be_known: bool = F
 
     Stops (KILL) the session of a job under way and waits until the server has rolled it back, for a minute at most. A
     token that the ledger does not have yet is taken, so that no job ever can, unless it ``must_be_known``. Raises
-    :class:`Unknown` for a beginning that is none, JobError if the job cannot be stopped, and the driver's errors.
+    ConfigError for what can be no token, :class:`Unknown` for a beginning that is none, JobError if the job cannot be
+    stopped, and the driver's errors.
     """
-    records = Records(schema)
+    records, token = Records(schema), checked_token(token)
     with apart(opening) as ask:
         ask(READ_UNCOMMITTED)
         ask(f"SET SESSION innodb_lock_wait_timeout = {PATIENCE}")
-        whole = _whole(ask, records, token.strip().lower(), must_be_known)
+        whole = _whole(ask, records, token, must_be_known)
         return _Wish(ask, records, whole, opening.driver.module.Error).press()
 
 
-def _whole(ask: Ask, records: Records, token: str, must_be_known: bool) -> str:
-    if not token or len(token) > HEX_DIGITS or set(token) - set("0123456789abcdef"):
-        raise Unknown(
+def checked_token(token: object) -> str:
+    """Return a token in hexadecimal, whole or its beginning; raises ConfigError for what can be none."""
+    digits = token.strip().lower() if isinstance(token, str) else ""
+    if not digits or len(digits) > HEX_DIGITS or set(digits) - set("0123456789abcdef"):
+        raise ConfigError(
             f"{token!r} is no token: it has up to {HEX_DIGITS} hexadecimal digits, as `workers runs` shows them"
         )
+    return digits
+
+
+def _whole(ask: Ask, records: Records, token: str, must_be_known: bool) -> str:
     if len(token) == HEX_DIGITS and not must_be_known:
         return token
     runs = runs_of(ask(records.like(token)))
@@ -109,12 +115,12 @@ class _Wish:
         try:
             self._ask(f"KILL {run.holder}")
         except self._error as error:
-            if code_of(error) == _NOT_OWNER:
+            if code_of(error) == NOT_OWNER:
                 raise JobError(
                     f"the job under way belongs to another user of the database, so its session {run.holder} cannot be"
                     f" ended: cancel it as that user ({error})"
                 ) from error
-            if code_of(error) != _NO_SUCH_THREAD:
+            if code_of(error) != NO_SUCH_THREAD:
                 raise
         else:
             self._was_stopped = True

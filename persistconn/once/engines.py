@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from persistconn.once.line import Rows, apart, insist
-from persistconn.once.rows import _str
+from persistconn.once.literals import as_text, of_text
 
 if TYPE_CHECKING:
     from persistconn.opening import Opening
@@ -16,7 +16,7 @@ def _question(schema: str) -> str:
     return (
         "SELECT t.TABLE_NAME, t.ENGINE, e.TRANSACTIONS = 'YES' FROM information_schema.TABLES AS t"
         " JOIN information_schema.ENGINES AS e ON e.ENGINE = t.ENGINE"
-        f" WHERE t.TABLE_SCHEMA = _utf8mb4 X'{schema.encode().hex()}'"
+        f" WHERE t.TABLE_SCHEMA = {of_text(schema)}"
     )
 
 
@@ -39,15 +39,10 @@ class Engines:
         # What is no base table (a view, a temporary table) is not found, and passes.
         found: dict[str, str | None] = {table: None}
         for name, engine, has_transactions in insist(opening, lambda: _ask_for(opening, schema)):
-            found[_str(name)] = None if has_transactions else _str(engine)
+            found[as_text(name)] = None if has_transactions else as_text(engine)
         with self._lock:
             self._good |= {(schema, name) for name, engine in found.items() if engine is None}
         return found[table]
-
-    def forget(self) -> None:
-        """Forget everything: the tables have changed."""
-        with self._lock:
-            self._good.clear()
 
 
 def _ask_for(opening: Opening, schema: str) -> Rows:

@@ -12,9 +12,9 @@ import threading
 from persistconn import log
 from persistconn.drivers.faults import code_of
 from persistconn.errors import LedgerError
+from persistconn.once.codes import NO_SUCH_THREAD, NOT_OWNER
 from persistconn.once.line import Line
 
-_NO_SUCH_THREAD, _NOT_OWNER = 1094, 1095
 _PREFIX = "pc:"
 
 _lock = threading.Lock()
@@ -68,9 +68,9 @@ def end_session(line: Line, identity: str) -> None:
     try:
         line.run(f"KILL {session}")
     except line.Error as error:
-        if code_of(error) == _NOT_OWNER:
+        if code_of(error) == NOT_OWNER:
             log.warning("could not end the lost session %s: %s", session, error, extra={"action": "kill"})
-        elif code_of(error) != _NO_SUCH_THREAD:
+        elif code_of(error) != NO_SUCH_THREAD:
             raise
     else:
         log.info("ended the lost session %s", session, extra={"action": "kill"})

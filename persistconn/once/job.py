@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
-from persistconn.errors import ConfigError, DatabaseUnavailable, JobError
+from persistconn.errors import DatabaseUnavailable, JobError
 from persistconn.once.attempt import Attempt, Mishappened, Order
 from persistconn.once.history import History
 from persistconn.once.payload import Arguments
-from persistconn.once.rows import NAME_LIMIT
-from persistconn.once.settings import JobSettings
+from persistconn.once.settings import JobSettings, checked_name
 from persistconn.once.sites import Site
 from persistconn.once.token import Token, fingerprint, key_token, random_token
 
@@ -99,9 +98,7 @@ class KeyedJob(Generic[P, R]):
 
 def checked_key(job: str, key: object) -> str:
     """Return a key, or raise ConfigError for what can be none."""
-    if not isinstance(key, str) or not key or len(key) > NAME_LIMIT:
-        raise ConfigError(f"a key of the job {job} must be a text of 1 to {NAME_LIMIT} characters, not {key!r}")
-    return key
+    return checked_name(f"a key of the job {job}", key)
 
 
 def run(

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from persistconn.errors import JobError
+from persistconn.connection import PersistentConnection
+from persistconn.errors import ConfigError, JobError, LedgerError
 from persistconn.policy import Reason
 
 if TYPE_CHECKING:
-    from persistconn.connection import PersistentConnection
     from persistconn.drivers import Driver, Fault
     from persistconn.drivers.base import Raw
     from persistconn.opening import Opening
@@ -30,15 +30,28 @@ class Line:
         self.opening: Opening = self._held.opening
         self.Error: type[Exception] = self.opening.driver.module.Error
 
-    @property
-    def schema(self) -> str | None:
-        """The database of the connect arguments, which is where the ledger lies."""
-        arguments = self.opening.kwargs
-        name = arguments.get("database") or arguments.get("db")
-        return None if name is None else str(name)
+    @classmethod
+    def to(cls, connection: object, what: str) -> Line:
+        """Return the line of a held connection; raises ConfigError for anything else, with ``what`` as its beginning."""
+        if not isinstance(connection, PersistentConnection):
+            raise ConfigError(
+                f"{what} {type(connection).__name__}, no connection of persistconn:"
+                " let it come from connect() of a module that persistconn.manage() has wrapped"
+            )
+        return cls(connection)
 
     @property
-    def current_schema(self) -> str | None:
+    def schema(self) -> str:
+        """The database of the connect arguments, which is where the ledger lies. Raises LedgerError if there is none."""
+        arguments = self.opening.kwargs
+        if not (name := arguments.get("database") or arguments.get("db")):
+            raise LedgerError(
+                f"the connection to {self.opening.address} names no database, and the ledger lies in the one it connects to"
+            )
+        return str(name)
+
+    @property
+    def current_schema(self) -> str:
         """The database that a name without one is looked up in."""
         return self._held.session.database or self.schema
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from persistconn import log
 from persistconn.drivers.faults import code_of
 from persistconn.errors import LedgerError
+from persistconn.once.codes import DUPLICATE, NO_EXECUTE
 from persistconn.once.line import Ask, apart, insist
-from persistconn.once.rows import BEGIN, END, HORIZON, LEDGER, PROBE, Statements, _str
+from persistconn.once.literals import as_text, of_text
+from persistconn.once.rows import BEGIN, END, HORIZON, LEDGER, PROBE, Statements
 from persistconn.once.token import SIZE, Token
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ HOW_TO_MAKE = (
     'add "persistconn" to INSTALLED_APPS and migrate this database,'
     " or without Django call persistconn.ledger.create(connection)"
 )
-DUPLICATE = 1062
 _MISSING = {
     1146: "is missing",
     1054: "lacks a column",
@@ -30,7 +31,6 @@ _MISSING = {
     1044: "may not be used",
     1143: "may not be used",
 }
-_NO_EXECUTE = 1370
 _BLOCKS = 0.15
 """Seconds in which a second insert that does not wait would long be through."""
 _LOCK_WAIT = 2
@@ -115,13 +115,13 @@ class _Probe:
             rows = session(
                 "SELECT t.ENGINE, e.TRANSACTIONS FROM information_schema.TABLES AS t"
                 " JOIN information_schema.ENGINES AS e ON e.ENGINE = t.ENGINE"
-                f" WHERE t.TABLE_SCHEMA = _utf8mb4 X'{self._schema.encode().hex()}' AND t.TABLE_NAME = '{table}'"
+                f" WHERE t.TABLE_SCHEMA = {of_text(self._schema)} AND t.TABLE_NAME = '{table}'"
             )
             if not rows:
                 raise LedgerError(f"the ledger {self._schema}.{table} is missing, so no job can run: {HOW_TO_MAKE}")
-            if _str(rows[0][1]) != "YES":
+            if as_text(rows[0][1]) != "YES":
                 raise LedgerError(
-                    f"the ledger {self._schema}.{table} has the engine {_str(rows[0][0])}, which has no transactions:"
+                    f"the ledger {self._schema}.{table} has the engine {as_text(rows[0][0])}, which has no transactions:"
                     f" ALTER TABLE {table} ENGINE=InnoDB"
                 )
         if session(f"SELECT COUNT(*) FROM {self._statements.horizon}")[0][0] != 1:
@@ -184,14 +184,14 @@ class _Probe:
         """Say whether the procedures are there, of this release, and may be called."""
         found = session(
             "SELECT COUNT(*) FROM information_schema.ROUTINES"
-            f" WHERE ROUTINE_SCHEMA = _utf8mb4 X'{self._schema.encode().hex()}' AND ROUTINE_NAME IN ('{BEGIN}', '{END}')"
+            f" WHERE ROUTINE_SCHEMA = {of_text(self._schema)} AND ROUTINE_NAME IN ('{BEGIN}', '{END}')"
         )
         if found != [(2,)]:
             return False
         try:
             session(self._statements.call_begin(self._token, os.urandom(8), 1, bytes(32), "", "a probe"))
         except self._opening.driver.module.Error as error:
-            if code_of(error) != _NO_EXECUTE:
+            if code_of(error) != NO_EXECUTE:
                 raise
             return False
         session("ROLLBACK")

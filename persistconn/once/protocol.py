@@ -9,12 +9,12 @@ import threading
 from persistconn.drivers.faults import code_of
 from persistconn.errors import ConnectionLost
 from persistconn.once import procedures
+from persistconn.once.codes import NOT_THERE
 from persistconn.once.identity import identify
 from persistconn.once.line import Line
 from persistconn.once.rows import RowState, Statements
 from persistconn.once.token import Token
 
-_NO_SAVEPOINT = 1305
 _PLACE_LIMIT = 200
 
 
@@ -73,7 +73,7 @@ class OneByOne:
         try:
             self._line.run(sql)
         except self._line.Error as error:
-            if code_of(error) == _NO_SAVEPOINT:
+            if code_of(error) == NOT_THERE:
                 raise Torn from error
             raise
 

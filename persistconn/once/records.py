@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from persistconn.once.rows import RowState, Statements, _bytes, _moment, _str, _text
+from persistconn.once.literals import as_text, of_bytes, of_moment, of_text
+from persistconn.once.rows import RowState, Statements
 from persistconn.once.token import Token, key_token
 
 READ_UNCOMMITTED = "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED"
@@ -70,28 +71,28 @@ class Records:
         """Return the statement that notes a job's schedule, and since when, unless it is known as it is."""
         token, now, nothing = schedule_token(job), "UTC_TIMESTAMP(6)", bytes(32)
         values = [
-            _bytes(token.digest),
-            _text(token.job),
-            _text(token.key),
-            _bytes(nothing),
-            _text(RowState.DONE.value),
-            _bytes(nothing[:8]),
+            of_bytes(token.digest),
+            of_text(token.job),
+            of_text(token.key),
+            of_bytes(nothing),
+            of_text(RowState.DONE.value),
+            of_bytes(nothing[:8]),
             "0, ''",
-            _text("a schedule"),
+            of_text("a schedule"),
             f"{now}, {now}",
-            _text(schedule),
+            of_text(schedule),
         ]
         return (
             f"INSERT INTO {self._ledger} (token, job, job_key, fingerprint, state, attempt, attempts, owner, place,"
             f" started_at, ended_at, result) VALUES ({', '.join(values)})"
             # In this order: the second assignment would hide from the first whether there is anything new.
-            f" ON DUPLICATE KEY UPDATE started_at = IF(result = {_text(schedule)}, started_at, {now}),"
-            f" result = {_text(schedule)}"
+            f" ON DUPLICATE KEY UPDATE started_at = IF(result = {of_text(schedule)}, started_at, {now}),"
+            f" result = {of_text(schedule)}"
         )
 
     def sight(self, jobs: Iterable[str]) -> str:
         """Return the query for :func:`sight_of`."""
-        tokens = ", ".join(_bytes(schedule_token(job).digest) for job in jobs)
+        tokens = ", ".join(of_bytes(schedule_token(job).digest) for job in jobs)
         return (
             "SELECT CAST(UTC_TIMESTAMP(6) AS CHAR), CAST(h.low_water AS CHAR), l.job, CAST(l.started_at AS CHAR)"
             f" FROM {self._horizon} AS h LEFT JOIN {self._ledger} AS l ON l.token IN ({tokens}) WHERE h.id = 1"
@@ -100,13 +101,13 @@ class Records:
     def fires(self, since: Mapping[str, datetime]) -> str:
         """Return the query for :func:`fires_of`: the fires of each job that were due after a moment."""
         ranges = " OR ".join(
-            f"(job = {_text(job)} AND scheduled_at > {_moment(after)})" for job, after in since.items()
+            f"(job = {of_text(job)} AND scheduled_at > {of_moment(after)})" for job, after in since.items()
         )
         return f"SELECT job, HEX(token), state FROM {self._ledger} WHERE {ranges}"
 
     def last(self, count: int) -> str:
         """Return the query for the last runs that have a time or a key, and for what was cancelled; see :func:`runs_of`."""
-        cancelled = _text(RowState.CANCELLED.value)
+        cancelled = of_text(RowState.CANCELLED.value)
         return (
             f"{self._runs()} WHERE (scheduled_at IS NOT NULL OR job_key IS NOT NULL OR state = {cancelled})"
             f" AND (attempts > 0 OR state = {cancelled}) ORDER BY started_at DESC LIMIT {count}"
@@ -114,7 +115,7 @@ class Records:
 
     def like(self, prefix: str) -> str:
         """Return the query for the runs whose token begins so, in hexadecimal; for two of them at most."""
-        low, high = (_bytes(bytes.fromhex(prefix.ljust(64, digit))) for digit in "0f")
+        low, high = (of_bytes(bytes.fromhex(prefix.ljust(64, digit))) for digit in "0f")
         return f"{self._runs()} WHERE token BETWEEN {low} AND {high} AND (attempts > 0 OR job_key IS NULL) LIMIT 2"
 
     def _runs(self) -> str:
@@ -130,7 +131,7 @@ def sight_of(rows: Rows) -> Sight | None:
     found = list(rows)
     if not found:
         return None
-    known = {_str(job): _utc(since) for _, _, job, since in found if job is not None}
+    known = {as_text(job): _utc(since) for _, _, job, since in found if job is not None}
     return Sight(_utc(found[0][0]), _utc(found[0][1]), known)
 
 
@@ -138,7 +139,7 @@ def fires_of(rows: Rows) -> dict[str, dict[bytes, RowState]]:
     """Read what :meth:`Records.fires` found: the states of each job's tokens."""
     fires: dict[str, dict[bytes, RowState]] = {}
     for job, token, state in rows:
-        fires.setdefault(_str(job), {})[bytes.fromhex(_str(token))] = RowState(_str(state))
+        fires.setdefault(as_text(job), {})[bytes.fromhex(as_text(token))] = RowState(as_text(state))
     return fires
 
 
@@ -161,19 +162,19 @@ def _run(
     owner: object,
 ) -> Run:
     return Run(
-        _str(token).lower(),
-        _str(job),
-        None if key is None else _str(key),
+        as_text(token).lower(),
+        as_text(job),
+        None if key is None else as_text(key),
         None if scheduled is None else _utc(scheduled),
-        _str(place),
+        as_text(place),
         int(attempts),
         int(duration) / 1e6,
-        RowState(_str(state)),
-        None if error is None else _str(error),
+        RowState(as_text(state)),
+        None if error is None else as_text(error),
         holder if isinstance(holder, int) else None,
-        _str(owner),
+        as_text(owner),
     )
 
 
 def _utc(text: object) -> datetime:
-    return datetime.fromisoformat(_str(text)).replace(tzinfo=timezone.utc)
+    return datetime.fromisoformat(as_text(text)).replace(tzinfo=timezone.utc)

@@ -1,11 +1,12 @@
-"""The ledger's statements. Pure text: values go in as hexadecimal literals, which no character set or sql_mode can bend."""
+"""The ledger's statements. Pure text; values go in as the literals of :mod:`persistconn.once.literals`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from enum import Enum
 
+from persistconn.once.literals import as_text, of_bytes, of_moment, of_text
 from persistconn.once.token import Token
 
 LEDGER = "persistconn_ledger"
@@ -97,11 +98,11 @@ class Statements:
         It inserts nothing, without an error, while the database's clock says that a fire is not due yet.
         """
         given = self._given(token, attempt, number, print_, owner, place)
-        values = ", ".join([*given, _text(RowState.OPEN.value), "UTC_TIMESTAMP(6)"])
+        values = ", ".join([*given, of_text(RowState.OPEN.value), "UTC_TIMESTAMP(6)"])
         due = (
             ""
             if token.scheduled is None
-            else f" WHERE {_moment(token.scheduled)} <= UTC_TIMESTAMP(6) + INTERVAL {EARLY} SECOND"
+            else f" WHERE {of_moment(token.scheduled)} <= UTC_TIMESTAMP(6) + INTERVAL {EARLY} SECOND"
         )
         return f"INSERT INTO {self.ledger} ({_COLUMNS}) SELECT {values} FROM DUAL{due}"
 
@@ -114,22 +115,22 @@ class Statements:
         self, token: Token, attempt: bytes, state: RowState, *, result: str | None = None, error: str | None = None
     ) -> str:
         """Return the call that proves the sentinel, writes the outcome and commits in one round trip."""
-        values = (_bytes(token.digest), _bytes(attempt), _text(state.value), _text(result), _text(error))
+        values = (of_bytes(token.digest), of_bytes(attempt), of_text(state.value), of_text(result), of_text(error))
         return f"CALL {self._schema}.{END}({', '.join(values)})"
 
     @staticmethod
     def _given(token: Token, attempt: bytes, number: int, print_: bytes, owner: str, place: str) -> list[str]:
         return [
-            _bytes(token.digest),
-            _text(token.job),
-            _text(token.key),
-            _bytes(print_),
-            _bytes(attempt),
+            of_bytes(token.digest),
+            of_text(token.job),
+            of_text(token.key),
+            of_bytes(print_),
+            of_bytes(attempt),
             str(number),
-            _text(owner),
-            _text(place),
-            _moment(token.issued),
-            _moment(token.scheduled),
+            of_text(owner),
+            of_text(place),
+            of_moment(token.issued),
+            of_moment(token.scheduled),
         ]
 
     def finish(
@@ -143,10 +144,10 @@ class Statements:
             "" if token.issued is None else f" AND issued_at >= (SELECT low_water FROM {self.horizon} WHERE id = 1)"
         )
         return (
-            f"UPDATE {self.ledger} SET state = {_text(state.value)}, ended_at = UTC_TIMESTAMP(6),"
-            f" result = {_text(result)}, error = {_text(error)}"
-            f" WHERE token = {_bytes(token.digest)} AND attempt = {_bytes(attempt)}"
-            f" AND state = {_text(RowState.OPEN.value)}{remembered}"
+            f"UPDATE {self.ledger} SET state = {of_text(state.value)}, ended_at = UTC_TIMESTAMP(6),"
+            f" result = {of_text(result)}, error = {of_text(error)}"
+            f" WHERE token = {of_bytes(token.digest)} AND attempt = {of_bytes(attempt)}"
+            f" AND state = {of_text(RowState.OPEN.value)}{remembered}"
         )
 
     def read(self, token: Token) -> str:
@@ -154,12 +155,12 @@ class Statements:
         return (
             # MySQL refuses an empty name (3057), which is that of a cancelled token.
             "SELECT state, HEX(attempt), job, HEX(fingerprint), result, error, IF(owner = '', NULL, IS_USED_LOCK(owner))"
-            f" FROM {self.ledger} WHERE token = {_bytes(token.digest)}"
+            f" FROM {self.ledger} WHERE token = {of_bytes(token.digest)}"
         )
 
     def is_forgotten(self, token: Token) -> str:
         """Return the query that says 1 for a token that is older than what the ledger remembers."""
-        return f"SELECT {_moment(token.issued)} < low_water FROM {self.horizon} WHERE id = 1"
+        return f"SELECT {of_moment(token.issued)} < low_water FROM {self.horizon} WHERE id = 1"
 
     def raise_mark(self, retention: float) -> str:
         """Return the statement after which no token older than ``retention`` seconds is taken for a new one."""
@@ -176,7 +177,7 @@ class Statements:
         mark = f"(SELECT low_water FROM {self.horizon} WHERE id = 1)"
         return (
             f"DELETE FROM {self.ledger} WHERE started_at < {mark} AND issued_at < {mark}"
-            f" AND (state <> {_text(RowState.OPEN.value)} OR job = '{PROBE}') ORDER BY started_at LIMIT {step}"
+            f" AND (state <> {of_text(RowState.OPEN.value)} OR job = '{PROBE}') ORDER BY started_at LIMIT {step}"
         )
 
     def cancel(
@@ -185,16 +186,16 @@ class Statements:
         """Return the statement that takes a token so that no job ever can: the same fence as a job's."""
         nothing, now = bytes(32), "UTC_TIMESTAMP(6)"
         values = [
-            _bytes(token),
-            _text(job),
-            _text(key),
-            _bytes(nothing),
-            _text(RowState.CANCELLED.value),
-            _bytes(nothing[:8]),
+            of_bytes(token),
+            of_text(job),
+            of_text(key),
+            of_bytes(nothing),
+            of_text(RowState.CANCELLED.value),
+            of_bytes(nothing[:8]),
             "0, ''",
-            _text(place),
-            _moment(scheduled),
-            _moment(scheduled),
+            of_text(place),
+            of_moment(scheduled),
+            of_moment(scheduled),
             now,
             now,
         ]
@@ -208,28 +209,11 @@ def row_of(columns: tuple[object, ...]) -> Row:
     """Turn what :meth:`Statements.read` found into a row."""
     state, attempt, job, print_, result, error, holder = columns
     return Row(
-        RowState(_str(state)),
-        bytes.fromhex(_str(attempt)),
-        _str(job),
-        bytes.fromhex(_str(print_)),
-        None if result is None else _str(result),
-        None if error is None else _str(error),
+        RowState(as_text(state)),
+        bytes.fromhex(as_text(attempt)),
+        as_text(job),
+        bytes.fromhex(as_text(print_)),
+        None if result is None else as_text(result),
+        None if error is None else as_text(error),
         holder if isinstance(holder, int) else None,
     )
-
-
-def _str(value: object) -> str:
-    """Return what a driver returned for text: bytes, under ``use_unicode=False``."""
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _bytes(value: bytes) -> str:
-    return f"X'{value.hex()}'"
-
-
-def _text(value: str | None) -> str:
-    return "NULL" if value is None else f"_utf8mb4 X'{value.encode().hex()}'"
-
-
-def _moment(value: datetime | None) -> str:
-    return "NULL" if value is None else f"'{value.astimezone(timezone.utc).replace(tzinfo=None).isoformat(sep=' ')}'"

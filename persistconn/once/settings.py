@@ -77,15 +77,21 @@ class JobSettings:
         if self.name is None and (qualname is None or "<lambda>" in qualname):
             raise ConfigError(f'the job {function!r} has no name of its own: give it one with @job(name="...")')
         name = self.name if self.name is not None else f"{function.__module__}.{qualname}"
-        if not isinstance(name, str) or not name or len(name) > NAME_LIMIT:
-            raise ConfigError(f"a job's name must be a text of 1 to {NAME_LIMIT} characters, not {name!r}")
-        return name
+        return checked_name("a job's name", name)
 
     def site(self, job: str) -> Site:
         """Return where it runs, on the calling thread; raises ConfigError if there is no such place."""
         if callable(self.using):
             return PlainSite(self.using)
         return _django_site(job, self.using or DEFAULT_ALIAS)
+
+
+def checked_name(what: str, name: object) -> str:
+    """Return a name or a key as the ledger takes it, or raise ConfigError."""
+    is_text = isinstance(name, str) and not any("\ud800" <= character <= "\udfff" for character in name)
+    if not is_text or not name or len(str(name)) > NAME_LIMIT:
+        raise ConfigError(f"{what} must be a text of 1 to {NAME_LIMIT} characters, not {name!r}")
+    return str(name)
 
 
 def _django_site(job: str, alias: str) -> Site:

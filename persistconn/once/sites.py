@@ -53,17 +53,11 @@ class PlainSite:
 
     def connection(self, job: str) -> PersistentConnection:
         """Return what ``connect`` returns, which must be a held connection."""
-        connection = self._connect()
-        if not isinstance(connection, PersistentConnection):
-            raise ConfigError(
-                f"using= of the job {job} returned {type(connection).__name__}, no connection of persistconn:"
-                " let it call connect() of a module that persistconn.manage() has wrapped"
-            )
-        line = Line(connection)
+        line = Line.to(self._connect(), f"using= of the job {job} returned")
         if line.is_open:
             raise outer_transaction(job)
         self._policy = line.opening.policy
-        return connection
+        return line.connection
 
     def enter(self) -> None:
         """Do nothing: there is nobody to tell."""

@@ -133,3 +133,21 @@ def test_a_purge_that_fails_is_logged_and_ends_nothing(
     ask(connect, "DROP TABLE persistconn_horizon")
     purge_all()
     assert "could not purge the ledger" in caplog.text
+
+
+@pytest.mark.parametrize("of", [persistconn.ledger.create, persistconn.ledger.drop, persistconn.ledger.check])
+def test_what_is_no_held_connection_has_no_ledger(of: Any, database: dict[str, Any]) -> None:
+    """A bare one of the driver, or nothing, is refused with what to give instead."""
+    bare = pymysql.connect(**database)
+    for given in (bare, None):
+        with pytest.raises(persistconn.ConfigError, match=r"no connection of persistconn.*persistconn\.manage\(\)"):
+            of(given)
+    bare.close()
+
+
+def test_a_connection_without_a_database_has_no_ledger(server: MariaDB) -> None:
+    """It lies in the one that the connection names."""
+    connection = persistconn.manage(pymysql).connect(**{**server.connect_args(), "database": None})
+    with pytest.raises(persistconn.LedgerError, match="names no database"):
+        persistconn.ledger.check(connection)
+    connection.retire()

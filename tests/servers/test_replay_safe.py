@@ -121,3 +121,9 @@ def test_what_the_job_raises_without_a_loss_comes_out(connect: Any) -> None:
 
     with pytest.raises(KeyError):
         assert_replay_safe(fails)
+
+
+def test_a_plain_function_is_refused() -> None:
+    """There is nothing to replay in it."""
+    with pytest.raises(TypeError, match=r"under @persistconn\.job, not <function move"):
+        assert_replay_safe(move, 30)

@@ -195,7 +195,7 @@ def leap_on(connect: Any) -> Any:
 def know(connect: Any, job: str, schedule: str) -> datetime:
     """Note a schedule as a service does when it starts; returns since when it is known."""
     line = Line(connect())
-    records = Records(line.schema or "")
+    records = Records(line.schema)
     line.run(records.know(job, schedule))
     sight = sight_of(line.ask(records.sight([job])))
     assert sight is not None

@@ -34,6 +34,7 @@ def function(x: int = 1) -> int:
         ({"name": ""}, "name must be a text of 1 to"),
         ({"name": "x" * (NAME_LIMIT + 1)}, f"1 to {NAME_LIMIT} characters"),
         ({"name": 7}, "name must be a text.*7"),
+        ({"name": "half \ud800"}, "name must be a text.*ud800"),
         ({"retry": 3}, "no setting 'retry': the settings are using, name, key"),
     ],
 )
@@ -88,7 +89,7 @@ def test_job_is_the_function_to_look_at() -> None:
     assert repr(job.keyed("k")) == f"<job {__name__}.function [k]>"
 
 
-@pytest.mark.parametrize("key", ["", "x" * (NAME_LIMIT + 1), 7, None])
+@pytest.mark.parametrize("key", ["", "x" * (NAME_LIMIT + 1), 7, None, "half \ud800"])
 def test_key_that_can_be_none_is_refused(key: Any) -> None:
     """Given, or made of the arguments."""
     with pytest.raises(ConfigError, match=f"must be a text of 1 to {NAME_LIMIT} characters"):

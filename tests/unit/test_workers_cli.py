@@ -326,7 +326,7 @@ def test_the_service_goes_by_the_settings_or_the_first_module(
     assert service_name(given, modules) == expected
 
 
-@pytest.mark.parametrize("argv", [[], ["walk"], ["fire"], ["run", "--fast"]])
+@pytest.mark.parametrize("argv", [[], ["walk"], ["fire"], ["run", "--fast"], ["cancel", "xyz!"]])
 def test_a_call_that_is_none_is_refused_in_one_line(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """With the way to the help."""
     assert "--help" in refusal(capsys, *argv)

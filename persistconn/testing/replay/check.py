@@ -54,6 +54,8 @@ def assert_replay_safe(
     a database whose name contains ``test``, or is named by ``database``. Raises AssertionError with the report.
     """
     plain = job.job if isinstance(job, KeyedJob) else job
+    if not isinstance(plain, Job):
+        raise TypeError(f"assert_replay_safe() takes a function under @persistconn.job, not {job!r}")
     line = Line(plain.settings.site(plain.name).connection(plain.name))
     schema = _checked_schema(line, database)
     with apart(line.opening) as ask:
@@ -77,7 +79,7 @@ def assert_replay_safe(
 
 
 def _checked_schema(line: Line, database: str | None) -> str:
-    schema = line.schema or ""
+    schema = line.schema
     if "test" not in schema.lower() and schema != database:
         raise ValueError(
             f"assert_replay_safe() empties and refills tables, and {schema!r} does not look like a test's database:"

@@ -410,6 +410,18 @@ class TestRecordedFailure:
             bench.job(function, name="fails", on_failure="record")()
         assert (rule.fired, len(runs), bench.states) == (1, 1, ["failed"])
 
+    def test_with_half_a_character_in_its_text_is_raised_and_recorded(self, bench: Any) -> None:
+        """UTF-8 has no word for it; the record spells it out."""
+
+        def function() -> None:
+            raise ValueError("invoice \ud800")
+
+        job = bench.job(function, name="fails", on_failure="record").keyed("k")
+        with pytest.raises(ValueError, match="invoice \ud800"):
+            job()
+        with pytest.raises(persistconn.JobFailed, match=r"invoice \\ud800"):
+            job()
+
     def test_is_not_made_of_a_loss(self, bench: Any) -> None:
         """A loss is replayed, not recorded."""
         kill = once(bench.kill, 0)

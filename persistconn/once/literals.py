@@ -1,0 +1,25 @@
+"""Values in SQL as hexadecimal literals, which no character set and no sql_mode can bend; and text that comes back. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+
+def of_bytes(value: bytes) -> str:
+    """Return a binary literal."""
+    return f"X'{value.hex()}'"
+
+
+def of_text(value: str | None) -> str:
+    r"""Return a literal in utf8mb4; half a surrogate pair, which no server takes, is written out as ``\ud800``."""
+    return "NULL" if value is None else f"_utf8mb4 X'{value.encode(errors='backslashreplace').hex()}'"
+
+
+def of_moment(value: datetime | None) -> str:
+    """Return a literal for a DATETIME in UTC."""
+    return "NULL" if value is None else f"'{value.astimezone(timezone.utc).replace(tzinfo=None).isoformat(sep=' ')}'"
+
+
+def as_text(value: object) -> str:
+    """Return what a driver returned for text: bytes, under ``use_unicode=False``."""
+    return value.decode() if isinstance(value, bytes) else str(value)
