@@ -19,6 +19,7 @@ from persistconn.errors import (
     OutcomeUnknown,
     PersistconnError,
     PoisonJob,
+    PoolTimeout,
     SessionStateLost,
     TokenExpired,
     TornJob,
@@ -28,8 +29,9 @@ from persistconn.executor import Executor
 from persistconn.keepalive import KEEPALIVE, use_scheduler
 from persistconn.keeper import KEEPER
 from persistconn.module import ManagedModule, manage
-from persistconn.policy import Policy
+from persistconn.policy import Policy, Pool
 from persistconn.snapshot import ConnectionView
+from persistconn.units import unit_of_work
 
 if TYPE_CHECKING:
     from persistconn.cronjobs import cron
@@ -56,6 +58,8 @@ __all__ = [
     "PersistentConnection",
     "PoisonJob",
     "Policy",
+    "Pool",
+    "PoolTimeout",
     "SessionStateLost",
     "TokenExpired",
     "TornJob",
@@ -68,6 +72,7 @@ __all__ = [
     "ledger",
     "manage",
     "shutdown",
+    "unit_of_work",
     "use_scheduler",
 ]
 

@@ -180,6 +180,18 @@ class PersistentConnection:
         self._guard.watch = watch
 
     @property
+    def dress(self) -> object:
+        """What its user has noted that he has made of the session; None of one that he has not set up yet.
+
+        It outlives ``close()``, and a connection that is replaced is made like the old one: so nobody need set it up again.
+        """
+        return self._held.dress
+
+    @dress.setter
+    def dress(self, dress: object) -> None:
+        self._held.dress = dress
+
+    @property
     def settings(self) -> tuple[str, ...]:
         """The ``SET`` statements that would make a new session like this one."""
         return tuple(self._held.session.statements())

@@ -44,6 +44,10 @@ class DatabaseUnavailable(PersistconnError):
     """No connection could be made for ``give_up_after`` seconds; the last error of the driver is in ``__cause__``."""
 
 
+class PoolTimeout(PersistconnError):
+    """No session of the pool became free within its ``timeout``; the text names the holders, and since when."""
+
+
 class JobError(PersistconnError):
     """A ``@job`` could not be run, or not be run to its end; the text says why and what became of its effects."""
 
@@ -85,6 +89,7 @@ LOSSES: tuple[type[PersistconnError], ...] = (
     SessionStateLost,
     ConnectionLost,
     DatabaseUnavailable,
+    PoolTimeout,
 )
 
 E = TypeVar("E", bound=Exception)
@@ -98,6 +103,7 @@ class Bound:
     OutcomeUnknown: type[OutcomeUnknown]
     SessionStateLost: type[SessionStateLost]
     DatabaseUnavailable: type[DatabaseUnavailable]
+    PoolTimeout: type[PoolTimeout]
 
     def __init__(self, operational_error: type[Exception]) -> None:
         bound_parent: type[Any] = type(

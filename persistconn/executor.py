@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from persistconn import log
 from persistconn.errors import ConfigError
 from persistconn.keeper import KEEPER, Keeper
+from persistconn.names import name_of
 from persistconn.owner import Owner
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ class Executor(concurrent.futures.Executor):
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
         """Run ``fn`` as a unit of work; in the warning about what it left open it goes by its qualified name."""
-        return self.submit_named(_name_of(fn), fn, *args, **kwargs)
+        return self.submit_named(name_of(fn), fn, *args, **kwargs)
 
     def submit_named(
         self, name: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any
@@ -124,10 +125,3 @@ def _check_wrapped(pool: object, max_workers: int | None) -> None:
         raise ConfigError(f"Executor() wraps a ThreadPoolExecutor, whose threads keep connections; got {pool!r}")
     if max_workers is not None:
         raise ConfigError("max_workers is the wrapped pool's own: give one of the two")
-
-
-def _name_of(fn: object) -> str:
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
-    return f"{module}.{name}" if module and name else repr(fn)

@@ -34,7 +34,7 @@ _MOVES = {
     State.IDLE: {State.BUSY, State.RESERVED, State.VACANT, State.CLOSED},
     State.BUSY: {State.IDLE, State.VACANT, State.CLOSED},
     State.RESERVED: {State.IDLE, State.VACANT, State.CLOSED},
-    State.VACANT: {State.BUSY, State.IDLE, State.CLOSED},
+    State.VACANT: {State.BUSY, State.IDLE, State.RESERVED, State.CLOSED},
     State.CLOSED: set(),
 }
 
@@ -59,6 +59,8 @@ class Held:
         self.raw: Raw = None
         """The raw connection, or the last one there was."""
         self.has_raw = False
+        self.dress: object = None
+        """What a user who sets his sessions up has made of this one, in his own terms; kept for those who come later."""
         self.identity: tuple[Raw, str] | None = None
         """The raw connection whose session holds a named lock to be known by, and the lock's name."""
         self.state = State.VACANT
@@ -151,6 +153,11 @@ class Held:
         if not alive:
             self._dispose(Reason.PING_FAILED, orderly=False)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is under way on it: no statement, no transaction, no rows to read."""
+        return self.state is State.VACANT or (self.state is State.IDLE and not self._is_under_use())
+
     def _is_under_use(self) -> bool:
         raw = self.raw
         return raw is not None and (self.driver.in_transaction(raw) or self.driver.has_unread(raw))
@@ -204,6 +211,35 @@ class Held:
             log.info("recycled %s: %s", self.describe(), why, extra={"action": "recycle"})
         return fits
 
+    def fill(self) -> bool:
+        """Make the raw connection of a vacant one in the background; whoever wants it meanwhile waits. For what is lent.
+
+        :meth:`renew` lets the owner be quicker, and for a moment there is one session too many. Tries once; raises what
+        the gate raises.
+        """
+        with self._lock:
+            if self.state is not State.VACANT or self.session.is_pinned:
+                return False
+            self._move(State.RESERVED)
+        fresh = None
+        try:
+            fresh = self.opening.try_once(self.session, self.raw)
+        finally:
+            surplus = self._end_of_filling(fresh)
+        if surplus is not None:
+            self.driver.quit(surplus)
+        return surplus is None
+
+    def _end_of_filling(self, fresh: Fresh | None) -> Raw | None:
+        with self._lock:
+            if self.state is not State.RESERVED:  # Closed in the meantime.
+                return None if fresh is None else fresh.raw
+            if fresh is not None:
+                self._put(fresh)
+            self._move(State.VACANT if fresh is None else State.IDLE)
+            self._freed.notify_all()
+            return None
+
     def _is_replaceable(self) -> bool:
         # At rest and untouched since we looked, so nobody can notice, and the settings on the new one are the newest.
         if self.state is State.VACANT:
@@ -231,13 +267,13 @@ class Held:
             self._vacate(reason)
         self._dispose(reason, orderly=orderly)
 
-    def discard_idle(self, reason: Reason) -> None:
-        """Give a dead connection up, unless its owner has come in the meantime. For the sweep."""
+    def discard_idle(self, reason: Reason, *, orderly: bool = False) -> None:
+        """Give a connection at rest up, unless its owner has come in the meantime. For the sweep."""
         with self._lock:
-            if self.state is not State.IDLE:
+            if self.state is not State.IDLE or (orderly and self._is_under_use()):
                 return
             self._vacate(reason)
-        self._dispose(reason, orderly=False)
+        self._dispose(reason, orderly=orderly)
 
     def _vacate(self, reason: Reason) -> None:
         self.recycles[reason] += 1
@@ -279,6 +315,12 @@ class Held:
         """How often (seconds) the sweep has something to do for it."""
         policy, limit = self.policy, self.wait_timeout
         return min(policy.ping_every_under(limit), policy.keepalive_under(limit))
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What its session has been made into: settings, database, character set, autocommit."""
+        session = self.session
+        return session.statements(), session.database, session.charset, self.driver.autocommits(self.raw)
 
     # --- views -----------------------------------------------------------------------------------------------------
 

@@ -10,15 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from persistconn import log
+from persistconn import greenlets, log
 from persistconn.connection import PersistentConnection
 from persistconn.drivers import Driver
 from persistconn.gate import Gate
 from persistconn.guard import Watch
 from persistconn.held import Held, State
+from persistconn.lending import Lender, Lenders
+from persistconn.lent import LentConnection
 from persistconn.opening import Opening
 from persistconn.owner import Owner, current_owner
-from persistconn.policy import Policy, Reason
+from persistconn.policy import Policy, Pool, Reason
 from persistconn.snapshot import ConnectionView
 from persistconn.sweep import Renewals, Sweep
 
@@ -44,34 +46,74 @@ class Keeper:
         self._local = threading.local()
         self._boundary_hooks: list[Callable[[], None]] = []
         self._renewals = Renewals()
+        self._lenders = Lenders()
         self.on_connection: Callable[[float], None] = lambda pace: None
         """Called after each connect with the pace that it needs: the keepalive starts, or goes faster."""
 
     # --- for the owners --------------------------------------------------------------------------------------------
 
     def connect(
-        self, driver: Driver, policy: Policy, args: tuple[Any, ...], kwargs: Mapping[str, Any], place: object = None
+        self,
+        driver: Driver,
+        policy: Policy,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        place: object = None,
+        alias: str | None = None,
     ) -> PersistentConnection:
         """Return the calling thread's one connection for these arguments; opens it the first time (see :class:`Gate`).
 
         ``place`` is one more part of the key, compared by identity: two users on one thread that must not share a
-        session (two Django aliases for one database, say) name a place each.
+        session (two Django aliases for one database, say) name a place each. With ``policy.pool`` the connection borrows
+        its session when it is used, from a pool for each ``alias`` and these arguments.
         """
         for arguments, connection in self._mine():
             if connection.open and arguments[0] is place and arguments[1:] == (driver.name, policy, args, kwargs):
                 return connection
-        held = self._new_held(driver, policy, args, kwargs)
-        held.seize()
-        held.open()
-        held.release()
-        connection = PersistentConnection(held)
-        self._register(held)
-        held.on_open = self._tell_keepalive
+        if policy.pool is None:
+            connection = self._keep(driver, policy, args, kwargs)
+        else:
+            connection = LentConnection(self._lender(policy.pool, driver, policy, args, kwargs, alias), current_owner())
         connection.watch = getattr(self._local, "watch", None)
         self._forget_mine_closed()
         self._mine().append(((place, driver.name, policy, _frozen(args), _frozen(dict(kwargs))), connection))
-        self._tell_keepalive(held)
         return connection
+
+    def _keep(
+        self, driver: Driver, policy: Policy, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> PersistentConnection:
+        greenlets.refuse_to_keep()
+        held = self._new_held(driver, policy, args, kwargs, current_owner())
+        held.seize()
+        held.open()
+        held.release()
+        self._register(held)
+        held.on_open = self._tell_keepalive
+        self._tell_keepalive(held)
+        return PersistentConnection(held)
+
+    def _lender(
+        self,
+        pool: Pool,
+        driver: Driver,
+        policy: Policy,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        alias: str | None,
+    ) -> Lender:
+        greenlets.check_import_order()
+        key = alias, driver.name, policy, _frozen(args), _frozen(dict(kwargs))
+        address = driver.address(kwargs)
+
+        def make(owner: Owner) -> Held:
+            held = self._new_held(driver, policy, key[3], key[4], owner)
+            held.alias = alias
+            self._register(held)
+            held.on_open = self._tell_keepalive
+            return held
+
+        name = f"{alias} ({address})" if alias else address
+        return self._lenders.find(key, lambda: Lender(name, pool, make, driver.module, self.clock))
 
     def _tell_keepalive(self, held: Held) -> None:
         self.on_connection(_pace(held.period))
@@ -87,14 +129,16 @@ class Keeper:
         mine = self._mine()
         mine[:] = [entry for entry in mine if entry[1].open]
 
-    def _new_held(self, driver: Driver, policy: Policy, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Held:
+    def _new_held(
+        self, driver: Driver, policy: Policy, args: tuple[Any, ...], kwargs: Mapping[str, Any], owner: Owner
+    ) -> Held:
         address = driver.address(kwargs)
         with self._lock:
             closing = self._closing
         if closing:
             raise driver.module.InterfaceError(0, f"no new connection to {address}: persistconn is shutting down")
         opening = Opening(driver, policy, self._gate_to(address), args, kwargs)
-        return Held(opening, current_owner(), clock=self.clock, rng=self._rng)
+        return Held(opening, owner, clock=self.clock, rng=self._rng)
 
     def _gate_to(self, address: str) -> Gate:
         with self._lock:
@@ -118,6 +162,11 @@ class Keeper:
         self._local.watch = others
         for _, mine in self._mine():
             mine.watch = own if mine is connection else others
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody answers for what the calling thread does: it is inside a job."""
+        return getattr(self._local, "watch", None) is not None
 
     def end_unit(self) -> list[str]:
         """End the calling thread's unit of work on all its connections; return what had been left open, in words."""
@@ -146,6 +195,8 @@ class Keeper:
 
     def sweep(self) -> None:
         """Make one maintenance pass: ping, recycle, replace and reap. Blocks for ``ping_timeout`` at most, and logs."""
+        for held in self._lenders.tend():
+            self._renewals.add(held, None)
         Sweep(self._all(), self._renewals).run(self.clock)
         self._forget_closed()
 
@@ -165,6 +216,7 @@ class Keeper:
 
     def retire_database(self, arguments: Mapping[str, Any]) -> None:
         """Really close each connection, of any thread, to the same server, user and database, before that is dropped."""
+        self._lenders.rest()
         for held in self._all():
             if _target(held.opening.kwargs) == _target(arguments):
                 held.close(Reason.RETIRED)
@@ -179,6 +231,7 @@ class Keeper:
         with self._lock:
             self._closing = True
         try:
+            self._lenders.rest()
             self._renewals.drain()
             deadline = self.clock() + timeout
             everything = self._all()
@@ -215,6 +268,7 @@ class Keeper:
             held.forget_after_fork()
             held.opening.gate = self._gate_to(held.address)
         own = current_owner()
+        self._lenders.after_fork_in_child(own)
         self._held = [held for held in self._held if held.owner is own]
 
     def _all(self) -> list[Held]:

@@ -37,9 +37,9 @@ class ManagedModule(ModuleType):
 
     Connect = connect
 
-    def connect_for(self, place: object, *args: Any, **kwargs: Any) -> PersistentConnection:
+    def connect_for(self, place: object, alias: str, **kwargs: Any) -> PersistentConnection:
         """Do what ``connect()`` does, but for a place of its own on this thread (see :meth:`Keeper.connect`)."""
-        return KEEPER.connect(self.driver, self.policy, args, kwargs, place)
+        return KEEPER.connect(self.driver, self.policy, (), kwargs, place, alias)
 
 
 _lock = threading.Lock()

@@ -35,6 +35,11 @@ class Owner:
 _local = _Local()
 
 
+def local_class() -> type:
+    """Return the class of the local storage by which owners are told apart."""
+    return _Local
+
+
 def current_owner() -> Owner:
     """Return the calling thread's ``Owner``, the same one as long as the thread lives."""
     try:

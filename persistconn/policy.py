@@ -20,6 +20,44 @@ SHORTEST_RETENTION = 86400.0
 
 
 @dataclass(frozen=True)
+class Pool:
+    """How sessions are lent from a bounded pool, one per set of connect arguments and process.
+
+    Raises :class:`ConfigError` for an impossible value or pair, naming the setting, its value and the limit.
+    """
+
+    max_size: int
+    """How many sessions there may be at once; those being opened count."""
+    min_size: int = 0
+    """How many the sweep keeps open although nobody wants them; above, they are closed once idle for ``keepalive``."""
+    timeout: float = 30.0
+    """Seconds for which a borrower waits for a session before ``PoolTimeout``."""
+    leak_stacks: bool = False
+    """Whether ``PoolTimeout`` tells in which functions the holders borrowed: some microseconds for each loan."""
+
+    def __post_init__(self) -> None:
+        checks = {"max_size": _count, "min_size": _size, "timeout": _duration, "leak_stacks": _switch}
+        for name, check in checks.items():
+            object.__setattr__(self, name, check(f"pool.{name}", getattr(self, name)))
+        if self.min_size > self.max_size:
+            raise ConfigError(f"pool.min_size ({self.min_size}) must not be over pool.max_size ({self.max_size})")
+
+    @classmethod
+    def from_settings(cls, name: str, value: Any) -> Pool | None:
+        """Build it from a mapping of its settings; None (no pool) and what is one already come back as they are."""
+        if value is None or isinstance(value, cls):
+            return value
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} must be a mapping of its settings, such as {{'max_size': 5}}, not {value!r}")
+        known = [setting.name for setting in dataclasses.fields(cls)]
+        if unknown := [key for key in value if key not in known]:
+            raise ConfigError(f"unknown setting {name}.{unknown[0]}: the settings are {', '.join(known)}")
+        if "max_size" not in value:
+            raise ConfigError(f"{name} needs max_size: how many sessions this process may have open at once")
+        return cls(**value)
+
+
+@dataclass(frozen=True)
 class Policy:
     """How connections are kept. All durations are float seconds; ``None`` means "no limit".
 
@@ -46,6 +84,8 @@ class Policy:
     """Whether a read outside a transaction that was lost in the middle is read once more on a new connection."""
     retention: float = 7 * 86400.0
     """How long the ledger remembers a job's token; at least a day. Keys are remembered for ever."""
+    pool: Pool | None = None
+    """Lend from a bounded pool instead of keeping a connection for each thread; a mapping of :class:`Pool`'s settings."""
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -126,6 +166,10 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
+def _size(name: str, value: Any) -> int:
+    return 0 if value == 0 and not isinstance(value, bool) else _count(name, value)
+
+
 def _switch(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be True or False, not {value!r}")
@@ -143,6 +187,7 @@ _CHECKS = {
     "max_connecting": _count,
     "replay_reads": _switch,
     "retention": _retention,
+    "pool": Pool.from_settings,
 }
 
 

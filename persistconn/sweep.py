@@ -31,11 +31,12 @@ class Sweep:
                 held.close(Reason.OWNER_DIED)
             elif verdict is Verdict.PING:
                 due.append(held)
-            elif verdict is Verdict.RECYCLE:
+            elif verdict is Verdict.RECYCLE and held.policy.pool is None:
                 self._renewals.add(held, reason)
-            elif verdict is Verdict.REPLACE:
+            elif verdict in (Verdict.REPLACE, Verdict.RECYCLE):
                 if reason is not None:
-                    held.discard_idle(reason)
+                    # Alive, it is one of a bounded pool: made before the old one is broken, the new one would be too many.
+                    held.discard_idle(reason, orderly=verdict is Verdict.RECYCLE)
                 self._renewals.add(held, None)
         self._ping(due)
 
@@ -109,7 +110,7 @@ class Renewals:
     @staticmethod
     def _renew(held: Held, reason: Reason | None) -> None:
         try:
-            held.renew(reason)
+            held.renew(reason) if held.policy.pool is None else held.fill()
         except PersistconnError as error:
             log.debug("not renewed yet: %s", error, extra={"action": "renew"})
         except Exception as error:

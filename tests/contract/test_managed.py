@@ -37,10 +37,10 @@ def _no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     persistconn.shutdown()
 
 
-@pytest.fixture
-def conn(module: ModuleType, arguments: dict[str, Any]) -> Iterator[Any]:
-    """This thread's connection."""
-    conn = persistconn.manage(module).connect(**arguments)
+@pytest.fixture(params=[None, {"max_size": 3}], ids=["kept", "lent"])
+def conn(module: ModuleType, arguments: dict[str, Any], request: pytest.FixtureRequest) -> Iterator[Any]:
+    """This thread's connection: its own, or one that borrows."""
+    conn = persistconn.manage(module, pool=request.param).connect(**arguments)
     yield conn
     conn.retire()
 

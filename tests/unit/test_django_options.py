@@ -19,7 +19,8 @@ from persistconn.backends.mysql.options import managed_driver
         ({"persistconn": {"ping_every": 600, "keepalive": 300}}, "ping_every (600 s)"),
         ({"persistconn": {"replay_reads": "yes"}}, "replay_reads must be True or False, not 'yes'"),
         ({"persistconn": 3600}, "must be a dict of settings, not 3600"),
-        ({"pool": {"max_size": 5}}, "['OPTIONS']['pool']"),
+        ({"pool": {"max_size": 0}}, "pool.max_size (0) must be at least 1"),
+        ({"pool": True}, "pool must be a mapping of its settings"),
     ],
 )
 def test_settings_that_cannot_work_name_the_alias_and_the_setting(options: dict[str, Any], named: str) -> None:

@@ -17,7 +17,7 @@ from django.db.backends.mysql import base as stock  # noqa: E402
 from persistconn.backends.mysql import boundary, orphans  # noqa: E402
 from persistconn.backends.mysql.creation import DatabaseCreation  # noqa: E402
 from persistconn.backends.mysql.errors import ErrorWrapper  # noqa: E402
-from persistconn.backends.mysql.options import OPTION, managed_driver  # noqa: E402
+from persistconn.backends.mysql.options import OPTIONS, managed_driver  # noqa: E402
 from persistconn.backends.mysql.sharing import WrapperOwner  # noqa: E402
 from persistconn.keeper import KEEPER  # noqa: E402
 
@@ -45,26 +45,24 @@ class DatabaseWrapper(stock.DatabaseWrapper):
         self._session = orphans.Tie(self)
         self._owner = WrapperOwner(self, KEEPER.owner())
         self._is_closed = False
-        self._is_as_left = False
-        self._state_left: object = None
         super().__init__(settings_dict, alias)
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return what the driver's ``connect()`` is called with, without our own option."""
         parameters = super().get_connection_params()
-        parameters.pop(OPTION, None)
+        for option in OPTIONS:
+            parameters.pop(option, None)
         return parameters
 
     @async_unsafe
     def get_new_connection(self, conn_params: dict[str, Any]) -> PersistentConnection:
         """Return this wrapper's held connection; blocks as a connect does, if there is no session yet."""
-        connection = self._driver.connect_for(self._place, **conn_params)
+        connection = self._driver.connect_for(self._place, self.alias, **conn_params)
         # As stock does: mysqlclient's encoder for bytes does not work, and PyMySQL has taken it over.
         if connection.encoders.get(bytes) is bytes:
             connection.encoders.pop(bytes)
         connection.alias = self.alias
         self._is_closed = False
-        self._is_as_left = self._session_state(connection) == self._state_left
         self._session.hold(connection)
         if self.allow_thread_sharing:
             connection.owner = self._owner
@@ -82,17 +80,17 @@ class DatabaseWrapper(stock.DatabaseWrapper):
         super().connect()
         # Managed by hand: age is the keeper's to judge, not that of the signals around a request.
         self.close_at = None
-        assert self.connection is not None
-        self._state_left = self._session_state(self.connection)
 
     def init_connection_state(self) -> None:
-        """Set the session up, unless ``connect()`` found it as the last one left it: so ``close()`` costs no round trip."""
-        is_as_left, self._is_as_left = self._is_as_left, False
-        if not is_as_left:
+        """Set the session up, unless it is as another ``connect()`` has left it: so ``close()`` costs no round trip."""
+        assert self.connection is not None
+        if self.connection.dress != self._dress():
             super().init_connection_state()
+            self.connection.dress = self._dress()
 
-    def _session_state(self, connection: PersistentConnection) -> object:
-        return connection, self.isolation_level, connection.settings
+    def _dress(self) -> object:
+        assert self.connection is not None
+        return self.isolation_level, self.connection.settings
 
     @cached_property
     def wrap_database_errors(self) -> ErrorWrapper:
@@ -141,6 +139,9 @@ class DatabaseWrapper(stock.DatabaseWrapper):
         It does not ask whether the connection is usable, because the check before the next statement does.
         """
         if self.connection is None or self.in_atomic_block:
+            return
+        if self._driver.policy.pool is not None:
+            self.close()  # Gives the session back.
             return
         if self.autocommit != self.settings_dict["AUTOCOMMIT"] or not self.connection.open:
             # Rolls back what is open; the next use sets autocommit right.

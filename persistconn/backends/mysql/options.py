@@ -1,4 +1,4 @@
-"""``OPTIONS["persistconn"]`` of one alias: checked, and turned into a managed driver."""
+"""``OPTIONS["persistconn"]`` and ``OPTIONS["pool"]`` of one alias: checked, and turned into a managed driver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from persistconn.errors import ConfigError
 from persistconn.module import ManagedModule, manage
 
-OPTION = "persistconn"
+OPTION, POOL = OPTIONS = "persistconn", "pool"
 
 
 def managed_driver(alias: str, options: Mapping[str, Any]) -> ManagedModule:
@@ -19,17 +19,15 @@ def managed_driver(alias: str, options: Mapping[str, Any]) -> ManagedModule:
 
     Raises ImproperlyConfigured, naming the alias, for settings that cannot work.
     """
-    if "pool" in options:
-        raise ImproperlyConfigured(
-            f"DATABASES[{alias!r}]['OPTIONS']['pool']: lending from a bounded pool is not there yet; "
-            "take the option out, and each thread holds one connection"
-        )
     settings = options.get(OPTION, {})
     if not isinstance(settings, Mapping):
         raise ImproperlyConfigured(
             f"DATABASES[{alias!r}]['OPTIONS'][{OPTION!r}] must be a dict of settings, not {settings!r}"
         )
+    if POOL in options:
+        # Where Django itself has it, for other databases.
+        settings = {**settings, POOL: options[POOL]}
     try:
         return manage(pymysql, **settings)
     except (ConfigError, TypeError) as error:
-        raise ImproperlyConfigured(f"DATABASES[{alias!r}]['OPTIONS'][{OPTION!r}]: {error}") from error
+        raise ImproperlyConfigured(f"DATABASES[{alias!r}]['OPTIONS']: {error}") from error
