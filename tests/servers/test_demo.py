@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -36,7 +37,14 @@ def start(server: MariaDB, tmp_path: Path) -> Iterator[Start]:
     def launch(*arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "workers", "demo", "--plain", "--project", str(PROJECT), *arguments]
         demo = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Tests that a shell runs in the background inherit a Ctrl-C that is ignored.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         started.append(demo)
         return demo
