@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from campaigns.cuts import figures
 from campaigns.cuts.cases import DRIVERS, SERVERS, Case, Combination, combinations, sample
-from campaigns.cuts.crew import CUTTING, THREADS, Crew, making, plan_all, trust_nobody
+from campaigns.cuts.crew import CUTTING, THREADS, Crew, making, plan_all, script_of, trust_nobody
 from campaigns.cuts.servers import Access, is_mysql_here, serving
 from campaigns.cuts.station import Result, Station
 from campaigns.drivers import MODULES
@@ -116,8 +116,9 @@ def _run_whole(
 def _repeat(case: Case, servers: Mapping[str, Access]) -> int:
     make = making(case.combination)
     with Station(servers[case.combination.server]) as station:
-        station.record(case.combination.mode, make)
-        result = station.run(case, make)
+        script = script_of(case.combination)
+        station.record(case.combination.mode, make, script)
+        result = station.run(case, make, script)
     _tell_steps("the unit that was broken", result.record.unit)
     _tell_steps("the unit behind it", result.record.next_unit)
     say(f"on the server: {result.record.effects}")

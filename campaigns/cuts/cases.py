@@ -41,7 +41,7 @@ SERVERS, DRIVERS, TRANSPORTS, CHECKS = (
     ("mariadb", "mysql"),
     ("pymysql", "mysqlclient"),
     ("plain", "tls"),
-    ("look", "ping"),
+    ("look", "ping", "lent"),
 )
 DIRECTIONS = {"s": Direction.TO_SERVER, "c": Direction.TO_CLIENT}
 LETTERS = {direction: letter for letter, direction in DIRECTIONS.items()}
@@ -50,7 +50,10 @@ _HEADER = 4  # bytes of the protocol's own header before the payload
 
 @dataclass(frozen=True)
 class Combination:
-    """One kind of client, transport and server. ``check`` is what it does before a statement: look or ping."""
+    """One kind of client, transport and server.
+
+    ``check`` is what it does before a statement: look or ping. A client that is ``lent`` its session looks.
+    """
 
     server: str
     driver: str

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import persistconn
 from campaigns.cuts.bench import Bench
 from campaigns.cuts.cases import Case, Combination, plan
+from campaigns.cuts.conversation import Script
 from campaigns.cuts.servers import Access
-from campaigns.cuts.station import MakeSubject, Result, Station
+from campaigns.cuts.station import OBSTINATE, MakeSubject, Recording, Result, Station
 from campaigns.cuts.subject import Held
 
 THREADS = 12
@@ -74,7 +75,7 @@ def _station(access: Access, _place: str) -> Station:
 
 
 def _cut(station: Station, case: Case) -> Result:
-    return station.run(case, making(case.combination))
+    return station.run(case, making(case.combination), script_of(case.combination))
 
 
 CUTTING: Craft[Case, Result] = Craft(_station, _cut)
@@ -95,11 +96,19 @@ def plan_all(combinations: Iterable[Combination], servers: Mapping[str, Access])
     with contextlib.ExitStack() as stack:
         stations = {name: stack.enter_context(Station(access)) for name, access in servers.items()}
         return {
-            combination: plan(
-                combination, stations[combination.server].record(combination.mode, making(combination)).packets
-            )
+            combination: plan(combination, _record(stations[combination.server], combination).packets)
             for combination in combinations
         }
+
+
+def _record(station: Station, combination: Combination) -> Recording:
+    return station.record(combination.mode, making(combination), script_of(combination))
+
+
+def script_of(combination: Combination) -> Script:
+    """Return how the client of a combination talks."""
+    # A session whose settings were changed is not lent again, and it is one that is lent again that we want to see.
+    return dataclasses.replace(OBSTINATE, has_setting=combination.check != "lent")
 
 
 class Crew(Generic[C, R]):

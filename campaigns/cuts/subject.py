@@ -10,6 +10,7 @@ from campaigns.cuts.cases import Combination
 from campaigns.cuts.conversation import AT_CONNECT, answer_of, told_of
 from campaigns.cuts.oracle import Answer, Mode, Told
 from campaigns.drivers import load
+from persistconn.keeper import KEEPER
 
 #: So that a black hole costs little, and a busy machine is not taken for one. mysqlclient's read_timeout knows whole
 #: seconds only, and its handshake for TLS is one wait where PyMySQL's is several.
@@ -17,7 +18,9 @@ PING_TIMEOUT, READ_TIMEOUT = 0.4, {"pymysql": 0.4, "mysqlclient": 1}
 CONNECT_TIMEOUT = {"plain": 0.5, "tls": 1.0}
 
 #: A proof of life is trusted for ever, or never: then each statement outside a transaction has a ping before it.
-_TRUST = {"look": 3600.0, "ping": 1e-9}
+_TRUST = {"look": 3600.0, "ping": 1e-9, "lent": 3600.0}
+#: A place that is not given back would be missed by the next unit of work.
+_POOL = {"lent": {"max_size": 1, "timeout": 5.0}}
 
 TRANSPORT_ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "pymysql": {"plain": {"ssl_disabled": True}, "tls": {"ssl": {"verify_mode": "none"}}},
@@ -35,6 +38,7 @@ class Held:
             ping_timeout=PING_TIMEOUT,
             trust=_TRUST[combination.check],
             give_up_after=5.0,
+            pool=_POOL.get(combination.check),
         )
         self._arguments = {
             **address,
@@ -54,6 +58,8 @@ class Held:
 
     def open(self) -> None:
         self._connection = self._module.connect(**self._arguments)
+        # One that borrows does it now, and not with the first statement: the login is no part of the conversation.
+        self._connection.thread_id()
 
     def execute(self, sql: str) -> Answer:
         with self._held().cursor() as cursor:
@@ -76,6 +82,8 @@ class Held:
     def dispose(self) -> None:
         if self._connection is not None:
             self._connection.retire()
+            # What was lent may be free by now.
+            KEEPER.retire_database(self._arguments)
 
     def told(self, error: Exception) -> Told:
         # Whoever catches the driver's OperationalError must get it too.

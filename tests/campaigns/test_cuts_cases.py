@@ -50,9 +50,9 @@ def test_every_case_can_be_named_and_repeated() -> None:
 
 
 def test_every_combination_can_be_named() -> None:
-    """Two servers, drivers, transports and checks, three modes."""
+    """Two servers, drivers and transports, three modes and checks."""
     everything = combinations()
-    assert len(everything) == 2 * 2 * 2 * 3 * 2
+    assert len(everything) == 2 * 2 * 2 * 3 * 3
     assert everything == [Combination.parse(str(one)) for one in everything]
 
 
