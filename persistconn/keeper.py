@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from persistconn import greenlets, log
 from persistconn.connection import PersistentConnection
@@ -27,6 +27,15 @@ from persistconn.sweep import Renewals, Sweep
 # A ping that is due is sent at most a quarter of its period late.
 SWEEPS_PER_PERIOD = 4
 SHORTEST_PACE, LONGEST_PACE = 0.1, 15.0
+
+
+class _Wanted(NamedTuple):
+    """What somebody wants to connect to, and how."""
+
+    driver: Driver
+    policy: Policy
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 class Keeper:
@@ -70,20 +79,16 @@ class Keeper:
         for arguments, connection in self._mine():
             if connection.open and arguments[0] is place and arguments[1:] == (driver.name, policy, args, kwargs):
                 return connection
-        if policy.pool is None:
-            connection = self._keep(driver, policy, args, kwargs)
-        else:
-            connection = LentConnection(self._lender(policy.pool, driver, policy, args, kwargs, alias), current_owner())
+        wanted = _Wanted(driver, policy, _frozen(args), _frozen(dict(kwargs)))
+        connection = self._keep(wanted) if policy.pool is None else self._borrow(wanted, policy.pool, alias)
         connection.watch = getattr(self._local, "watch", None)
         self._forget_mine_closed()
-        self._mine().append(((place, driver.name, policy, _frozen(args), _frozen(dict(kwargs))), connection))
+        self._mine().append(((place, driver.name, *wanted[1:]), connection))
         return connection
 
-    def _keep(
-        self, driver: Driver, policy: Policy, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> PersistentConnection:
+    def _keep(self, wanted: _Wanted) -> PersistentConnection:
         greenlets.refuse_to_keep()
-        held = self._new_held(driver, policy, args, kwargs, current_owner())
+        held = self._new_held(wanted, current_owner())
         held.seize()
         held.open()
         held.release()
@@ -92,28 +97,22 @@ class Keeper:
         self._tell_keepalive(held)
         return PersistentConnection(held)
 
-    def _lender(
-        self,
-        pool: Pool,
-        driver: Driver,
-        policy: Policy,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        alias: str | None,
-    ) -> Lender:
+    def _borrow(self, wanted: _Wanted, pool: Pool, alias: str | None) -> LentConnection:
         greenlets.check_import_order()
-        key = alias, driver.name, policy, _frozen(args), _frozen(dict(kwargs))
-        address = driver.address(kwargs)
+        address = wanted.driver.address(wanted.kwargs)
+        name = f"{alias} ({address})" if alias else address
 
         def make(owner: Owner) -> Held:
-            held = self._new_held(driver, policy, key[3], key[4], owner)
+            held = self._new_held(wanted, owner)
             held.alias = alias
             self._register(held)
             held.on_open = self._tell_keepalive
             return held
 
-        name = f"{alias} ({address})" if alias else address
-        return self._lenders.find(key, lambda: Lender(name, pool, make, driver.module, self.clock))
+        def make_lender() -> Lender:
+            return Lender(name, pool, make, wanted.driver.module, self.clock)
+
+        return LentConnection(self._lenders.find((alias, wanted), make_lender), current_owner())
 
     def _tell_keepalive(self, held: Held) -> None:
         self.on_connection(_pace(held.period))
@@ -129,9 +128,8 @@ class Keeper:
         mine = self._mine()
         mine[:] = [entry for entry in mine if entry[1].open]
 
-    def _new_held(
-        self, driver: Driver, policy: Policy, args: tuple[Any, ...], kwargs: Mapping[str, Any], owner: Owner
-    ) -> Held:
+    def _new_held(self, wanted: _Wanted, owner: Owner) -> Held:
+        driver, policy, args, kwargs = wanted
         address = driver.address(kwargs)
         with self._lock:
             closing = self._closing
