@@ -113,10 +113,11 @@ class Lender:
         if claim.held is not None and not _is_as_found(claim.held, claim.found):
             # Before its place is free, or there would be one session too many.
             claim.held.close(Reason.SESSION_STATE)
+        reference = weakref.ref(claim)
         with self._lock:
-            self._waiting = deque(waiter for waiter in self._waiting if waiter() not in (claim, None))
-            held = self._loans.pop(weakref.ref(claim), None)
-            if held is not None:
+            if reference not in self._loans:
+                self._waiting = deque(waiter for waiter in self._waiting if waiter is not reference)
+            elif held := self._loans.pop(reference):
                 held.owner = self._shelf
                 self._free.append(held)
             claim.held = None
