@@ -14,6 +14,7 @@ from persistconn.once.identity import identify
 from persistconn.once.job import Job
 from persistconn.once.line import Line
 from persistconn.once.records import Records, fires_of, sight_of
+from persistconn.once.rows import COMMIT
 from workers.backlog import BATCH, Backlog, Due, Ended, Findings
 from workers.fenced import fenced_among
 from workers.lines import log_many_missing, log_no_look, log_torn
@@ -63,7 +64,7 @@ class Reconciler:
             line = line_to(fenced)
             ledger.check(line.connection)
             line.run(Records(line.schema).know(backlog.name, backlog.job.schedule))
-            line.connection.commit()
+            line.run(COMMIT)
 
     def start(self) -> None:
         """Begin to look, now and then every third of ``takeover``; there is nothing to do without fenced jobs."""
@@ -124,7 +125,7 @@ class Reconciler:
 
     def _look_into(self, line: Line, backlogs: list[Backlog]) -> None:
         records = Records(line.schema)
-        line.connection.rollback()  # Without autocommit, what was read before would be read again.
+        line.roll_back()  # Without autocommit, what was read before would be read again.
         if line.identity is None:
             identify(line)
             self._meet(line, records, backlogs)
@@ -138,7 +139,7 @@ class Reconciler:
             for backlog in backlogs
         }
         rows = fires_of(line.ask(records.fires({backlog.name: span.since for backlog, span in spans.items()})))
-        line.connection.rollback()
+        line.roll_back()
         for backlog, span in spans.items():
             self._take_in(backlog, backlog.find(span, rows.get(backlog.name, {})))
 
@@ -157,7 +158,7 @@ class Reconciler:
             line.run(records.know(backlog.name, backlog.job.schedule))
             with self._lock:
                 backlog.look_at_all()
-        line.connection.commit()
+        line.run(COMMIT)
 
 
 def ended_as(report: RunReport) -> Ended:

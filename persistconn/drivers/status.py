@@ -79,7 +79,7 @@ def _may_be_open(sql: SQL, before: bool, autocommit: bool) -> bool:
     word = first_word(text)
     if word in _ENDS:
         upper = text.upper()
-        return "CHAIN" in upper or (" TO " in upper and before)
+        return "CHAIN" in upper.replace("NO CHAIN", "") or (" TO " in upper and before)
     if word in _MAY_BEGIN:
         return True
     return before or not (autocommit or word in _OPENS_NONE)

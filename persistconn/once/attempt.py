@@ -207,7 +207,7 @@ class Attempt:
 
     def _roll_back(self) -> None:
         """Roll back what has come to nothing; a ROLLBACK that is lost may leave a session that holds the token for hours."""
-        self.line.connection.rollback()
+        self.line.roll_back()
         identity = self._protocol.identity
         if identity is not None and self.line.identity != identity:
             note_lost(self.line, identity)
@@ -247,7 +247,7 @@ class Attempt:
     def _read(self) -> Settled | None:
         """Return how a job stands whose token somebody else, or an attempt before this one, has taken."""
         rows = self.line.ask(self._statements.read(self._order.token))
-        self.line.connection.rollback()  # Where autocommit is off, the read has opened a snapshot.
+        self.line.roll_back()  # Where autocommit is off, the read has opened a snapshot.
         if not rows:
             raise Mishappened(Mishap(NotReplayable("the row that held the token has gone"), has_run=False))
         row: Row = row_of(rows[0])
@@ -330,7 +330,7 @@ class Attempt:
         described, line = self._order.token.describe(), self.line
         if isinstance(error, Torn):
             return TornJob(f"{described} was torn {torn_by(self._block.last)}")
-        line.connection.rollback()  # The mark may have been raised behind the job's snapshot.
+        line.roll_back()  # The mark may have been raised behind the job's snapshot.
         if line.ask(self._statements.is_forgotten(self._order.token)) == [(1,)]:
             return TokenExpired(
                 f"{described} was issued before what the ledger remembers (its retention), so nobody can tell whether it took"

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from persistconn.connection import PersistentConnection
-from persistconn.errors import ConfigError, JobError, LedgerError
+from persistconn.errors import ConfigError, ConnectionLost, JobError, LedgerError
+from persistconn.once.rows import ROLLBACK
 from persistconn.policy import Reason
 
 if TYPE_CHECKING:
@@ -124,7 +125,15 @@ class Line:
             if self._held.raw is told:
                 return
             # BEGIN was sent again, on a new connection, which has not heard of the level.
-            self.connection.rollback()
+            self.roll_back()
+
+    def roll_back(self) -> None:
+        """Roll back; no round trip if nothing is open. A lost connection raises nothing here, and ends the refusal."""
+        held = self._held
+        if held.has_raw and not self._guard.is_refusing and held.driver.in_transaction(held.raw):
+            with contextlib.suppress(ConnectionLost):
+                self.run(ROLLBACK)
+        self.connection.rollback()
 
     def run(self, sql: str) -> int:
         """Send a statement; returns the number of rows that it changed."""

@@ -14,7 +14,7 @@ from persistconn.errors import LedgerError
 from persistconn.once.codes import DUPLICATE, NO_EXECUTE
 from persistconn.once.line import Ask, apart, insist
 from persistconn.once.literals import as_text, of_text
-from persistconn.once.rows import BEGIN, END, HORIZON, LEDGER, PROBE, Statements
+from persistconn.once.rows import BEGIN, COMMIT, END, HORIZON, LEDGER, PROBE, ROLLBACK, Statements
 from persistconn.once.token import SIZE, Token
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class _Probe:
                 f"the ledger {self._schema}.{LEDGER} takes two tokens for one, so a job would be taken for another:"
                 f" the whole token, as BINARY({SIZE}), must be the primary key"
             ) from error
-        session("ROLLBACK")
+        session(ROLLBACK)
 
     def _check_fence(self, first: Ask, second: Ask) -> None:
         outcome: list[BaseException | None] = []
@@ -169,7 +169,7 @@ class _Probe:
         rival.join(_BLOCKS)
         has_waited = rival.is_alive()
         try:
-            first("COMMIT")
+            first(COMMIT)
         finally:
             rival.join()
         first(f"DELETE FROM {self._statements.ledger} WHERE token = X'{self._token}'")
@@ -194,7 +194,7 @@ class _Probe:
             if code_of(error) != NO_EXECUTE:
                 raise
             return False
-        session("ROLLBACK")
+        session(ROLLBACK)
         return True
 
     def _check_durability(self, session: Ask) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from persistconn import log
 from persistconn.drivers.faults import code_of
-from persistconn.once.rows import BEGIN, EARLY, END, HORIZON, LEDGER, NAME_LIMIT, RowState
+from persistconn.once.rows import BEGIN, COMMIT, EARLY, END, HORIZON, LEDGER, NAME_LIMIT, RowState
 
 SENTINEL = "persistconn_sentinel"
 """A procedure cannot make up a savepoint's name. A transaction that ended took it along, whatever its name."""
@@ -53,11 +53,12 @@ CREATE = (
         " IF ROW_COUNT() <> 1 THEN"
         f" SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = {NOT_ONE_ROW}, MESSAGE_TEXT = 'not exactly one row';"
         " END IF;"
-        " COMMIT;"
+        f" {COMMIT};"
         " END"
     ),
 )
-DROP = (f"DROP PROCEDURE IF EXISTS {BEGIN}", f"DROP PROCEDURE IF EXISTS {END}")
+_OLDER = ("persistconn_end_1",)
+DROP = tuple(f"DROP PROCEDURE IF EXISTS {name}" for name in (BEGIN, END, *_OLDER))
 
 _IS_THERE = 1304
 _NO_RIGHT = frozenset({1044, 1142, 1227, 1370, 1419})

@@ -12,7 +12,7 @@ from persistconn.once import procedures
 from persistconn.once.codes import NOT_THERE
 from persistconn.once.identity import identify
 from persistconn.once.line import Line
-from persistconn.once.rows import RowState, Statements
+from persistconn.once.rows import COMMIT, ROLLBACK, RowState, Statements
 from persistconn.once.token import Token
 
 _PLACE_LIMIT = 200
@@ -67,7 +67,7 @@ class OneByOne:
 
     def commit(self) -> None:
         """Commit, once; also raises what :meth:`seal` has put off."""
-        self._line.connection.commit()
+        self._line.run(COMMIT)
 
     def _at_sentinel(self, sql: str) -> None:
         try:
@@ -105,7 +105,7 @@ class Together(OneByOne):
         except line.Error as error:
             if not isinstance(error, ConnectionLost):
                 # An error says nothing of the transaction that the procedure has begun.
-                line.run("ROLLBACK")
+                line.run(ROLLBACK)
             if code_of(error) == procedures.NOT_DUE:
                 raise NotDueYet from error
             raise

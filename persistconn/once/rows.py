@@ -13,7 +13,10 @@ LEDGER = "persistconn_ledger"
 HORIZON = "persistconn_horizon"
 """One row: what is older than its ``low_water`` has been forgotten, so a token of that age proves nothing."""
 
-BEGIN, END = "persistconn_begin_1", "persistconn_end_1"
+COMMIT, ROLLBACK = "COMMIT AND NO CHAIN NO RELEASE", "ROLLBACK AND NO CHAIN NO RELEASE"
+"""They end the transaction and nothing else: with ``completion_type`` a plain one begins another, or ends the session."""
+
+BEGIN, END = "persistconn_begin_1", "persistconn_end_2"
 """The procedures in which statements travel together, where there are any (see ``procedures``).
 
 The number is that of their text: a release with another text makes others beside them, and disturbs nobody who runs jobs.

@@ -34,7 +34,9 @@ def test_what_begins_none_under_autocommit(sql: str) -> None:
     assert conclude(sql, NOT_OPEN, autocommit=True, more_results=False) == NOT_OPEN
 
 
-@pytest.mark.parametrize("sql", ["COMMIT", "rollback", b"/* end */ COMMIT", "ROLLBACK AND NO RELEASE"])
+@pytest.mark.parametrize(
+    "sql", ["COMMIT", "rollback", b"/* end */ COMMIT", "ROLLBACK AND NO RELEASE", "COMMIT AND NO CHAIN"]
+)
 def test_what_ends_it(sql: str | bytes) -> None:
     """Whatever was open before."""
     assert conclude(sql, OPEN, autocommit=True, more_results=False) == NOT_OPEN
