@@ -33,9 +33,9 @@ from persistconn.once.rows import END, LEDGER
 from persistconn.testing.faults import Cut, Delay, Drop, FaultProxy, Reset, Rule, to_server
 
 TABLE = "in_flight"
-READ_TIMEOUT = 1
+READ_TIMEOUT = 2
 """The client's patience, in seconds; mysqlclient counts whole ones."""
-LATE = (0.05, 1.5)
+LATE = (0.05, 2.5)
 """Seconds by which a COMMIT is late: less than the client's patience, or more."""
 UNLOCKED = (0.0, 1.4)
 """Seconds from the strike until the server may go on: before the replay has come to its fence, or long after."""

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import persistconn
-from campaigns.cuts.subject import CONNECT_TIMEOUT, PING_TIMEOUT, READ_TIMEOUT, TRANSPORT_ARGUMENTS
+from campaigns.cuts.subject import CONNECT_TIMEOUT, PING_TIMEOUT, TRANSPORT_ARGUMENTS
 from campaigns.drivers import load
 from campaigns.jobcuts.cases import Combination
 from campaigns.jobcuts.oracle import Said
 
 GIVE_UP_AFTER = 20.0
+#: The shortest that a job takes; mysqlclient's knows whole seconds.
+READ_TIMEOUT = {"pymysql": 1.1, "mysqlclient": 2}
 _TRUST = 3600.0
 
 

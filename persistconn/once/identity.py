@@ -14,6 +14,7 @@ from persistconn.drivers.faults import code_of
 from persistconn.errors import LedgerError
 from persistconn.once.codes import NO_SUCH_THREAD, NOT_OWNER
 from persistconn.once.line import Line
+from persistconn.once.lockwaits import cap, longest_wait
 
 _PREFIX = "pc:"
 
@@ -41,10 +42,21 @@ def end_lost_sessions(line: Line) -> None:
 def identify(line: Line) -> str:
     """Return the name of the lock that the line's session holds; one round trip the first time, none after that.
 
-    Raises LedgerError where the server (or a proxy before it) knows no named locks.
+    Where there is a ``read_timeout``, waits for locks are bounded too, in one more round trip.
+
+    Raises LedgerError where the server (or a proxy before it) knows no named locks, ConfigError for a ``read_timeout`` that
+    is too short.
     """
     if (known := line.identity) is not None:
         return known
+    wait = longest_wait(line.opening.kwargs.get("read_timeout"))
+    while True:
+        name = _take_name(line)
+        if wait is None or line.run_on_this_session(cap(wait)):
+            return name
+
+
+def _take_name(line: Line) -> str:
     name = _PREFIX + os.urandom(12).hex()
     if line.ask(f"SELECT GET_LOCK('{name}', 0)") != [(1,)]:
         raise LedgerError(

@@ -45,7 +45,7 @@ class HookedSite(PlainSite):
 
     def __init__(self, proxy: FaultProxy, database: str = "test") -> None:
         module = persistconn.manage(pymysql, give_up_after=1.0)
-        settings = {"database": database, "autocommit": True, "read_timeout": 1}
+        settings = {"database": database, "autocommit": True, "read_timeout": 2}
         arguments = proxy.connect_args(proxy.server.connect_args(**settings))  # type: ignore[attr-defined]
         self.connect = lambda: module.connect(**arguments)
         super().__init__(self.connect)

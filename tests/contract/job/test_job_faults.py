@@ -139,7 +139,7 @@ class TestCommitInFlight:
     def test_that_comes_late_is_waited_for(self, bench: Any, proxy: FaultProxy, fault: Fault, heals: bool) -> None:
         """The COMMIT is on its way when the client gives up: no SELECT would see it, the INSERT waits for it."""
         bench.connect().retire()
-        bench.arguments["read_timeout"] = 1
+        bench.arguments["read_timeout"] = 2
         runs: list[int] = []
 
         def function() -> int:
