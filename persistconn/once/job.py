@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
-from persistconn.errors import DatabaseUnavailable, JobError
+from persistconn.errors import ConfigError, DatabaseUnavailable, JobError
 from persistconn.once.attempt import Attempt, Mishappened, Order
 from persistconn.once.history import History
 from persistconn.once.payload import Arguments
@@ -37,6 +37,18 @@ class Job(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<job {self.name}>"
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Refuse to be a method; Python 3.10 and 3.11 wrap the ConfigError in a RuntimeError.
+
+        A job that a class merely has a name for is none.
+        """
+        if getattr(self.function, "__qualname__", "").rpartition(".")[0] == owner.__qualname__:
+            raise ConfigError(
+                f"@job on {self.function.__qualname__}: a job is no method, for each replay would need the object again."
+                f" Make it a function of the module, or put @staticmethod above @job, and give {name} what it needs as"
+                " arguments"
+            )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it, exactly once, on the calling thread's connection; returns what the function returned, as JSON has it.

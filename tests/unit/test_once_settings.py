@@ -13,6 +13,7 @@ import pytest
 
 import persistconn
 from persistconn.errors import ConfigError
+from persistconn.once.job import Job
 from persistconn.once.rows import NAME_LIMIT
 
 
@@ -71,6 +72,40 @@ def test_function_without_a_name_needs_one(nameless: Callable[..., Any]) -> None
     with pytest.raises(ConfigError, match=r'no name of its own.*@job\(name="..."\)'):
         persistconn.job(nameless)
     assert persistconn.job(name="given")(nameless).name == "given"
+
+
+def test_method_is_no_job_and_the_class_says_so() -> None:
+    """When it is made, not when the method is called: that would be a TypeError about its arguments."""
+    with pytest.raises((ConfigError, RuntimeError)) as refused:
+
+        class Invoices:
+            @persistconn.job
+            def settle(self, number: int) -> int:
+                return number
+
+    # Python 3.10 and 3.11 wrap it.
+    told = refused.value if isinstance(refused.value, ConfigError) else refused.value.__cause__
+    assert isinstance(told, ConfigError)
+    assert "Invoices.settle: a job is no method" in str(told)
+    assert "put @staticmethod above @job" in str(told)
+
+
+def test_static_method_is_a_job() -> None:
+    """It is a function that a class has a name for; and so is a job of the module."""
+
+    class Invoices:
+        @staticmethod
+        @persistconn.job
+        def settle(number: int) -> int:
+            return number
+
+        also = persistconn.job(function)
+
+    assert isinstance(Invoices.settle, Job)
+    assert isinstance(Invoices().settle, Job)
+    assert Invoices.settle.name == f"{__name__}.{Invoices.__qualname__}.settle"
+    assert Invoices.settle.function(7) == 7
+    assert Invoices().also.name == f"{__name__}.function"
 
 
 def test_what_is_no_function_is_no_job() -> None:
