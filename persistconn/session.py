@@ -48,6 +48,8 @@ class Session:
         """The database that ``USE`` or ``select_db`` chose, if it is not the one of the connect arguments."""
         self.charset: tuple[str, str | None] | None = None
         """Character set and collation that ``set_character_set`` chose."""
+        self.has_freed_all = False
+        """Whether all named locks were given back, those that we had taken ourselves too."""
 
     def copy(self) -> Session:
         """Return one like it, to compare with later."""
@@ -112,6 +114,7 @@ class Session:
                 self.held.add(USER_VARIABLE)
             else:  # One RELEASE_LOCK may not be the last: the session stays pinned until the boundary.
                 self.held.discard(NAMED_LOCK)
+                self.has_freed_all = True
 
     def _note_temporary(self, sql: str) -> None:
         if _TEMPORARY.match(sql):

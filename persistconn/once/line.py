@@ -76,11 +76,13 @@ class Line:
         """The name of the lock by which this very session is known; None if it has none yet."""
         known, held = self._held.identity, self._held
         # The raw connection that was lost stays in its place until there is another.
-        return known[1] if known is not None and held.has_raw and known[0] is held.raw else None
+        is_here = known is not None and held.has_raw and known[0] is held.raw and not held.session.has_freed_all
+        return known[1] if known is not None and is_here else None
 
     @identity.setter
     def identity(self, name: str) -> None:
         self._held.identity = self._held.raw, name
+        self._held.session.has_freed_all = False
 
     @property
     def is_open(self) -> bool:

@@ -36,6 +36,8 @@ _WRITTEN = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`", re.DOTALL)
+_FREES_ALL = re.compile(r"\bRELEASE_ALL_LOCKS\s*\(", re.IGNORECASE)
+_MAY_FREE = frozenset({"SELECT", "DO", "SET", "WITH", "VALUES"})
 _HARMLESS = frozenset(
     {"SELECT", "SET", "USE", "BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "CLOSE", "RETIRE"}
 )
@@ -52,6 +54,8 @@ def objection(sql: SQL) -> str | None:
         return None if _TEMPORARY.match(_text(sql)) else _COMMITS
     if word == "SET" and (found := _SET_COMMITS.search(_text(sql))):
         return f"{found.group(1).lower()} belongs to the job while it runs: set it before the job, on the connection"
+    if word in _MAY_FREE and _FREES_ALL.search(_text(sql)) and _FREES_ALL.search(_QUOTED.sub("", _text(sql))):
+        return "it gives back the lock too by which the job's session is known: RELEASE_LOCK(name) each of yours"
     return None
 
 

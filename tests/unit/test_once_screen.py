@@ -36,6 +36,12 @@ REFUSED = {
     "autocommit belongs to the job": ["SET autocommit = 1", "SET @@session.autocommit=0", "set session AUTOCOMMIT=ON"],
     "completion_type belongs to the job": ["SET completion_type = 'CHAIN'"],
     "password belongs to the job": ["SET PASSWORD FOR u = 'x'"],
+    "RELEASE_LOCK(name) each of yours": [
+        "SELECT RELEASE_ALL_LOCKS()",
+        "DO release_all_locks ()",
+        "SET @n = RELEASE_ALL_LOCKS()",
+        b"WITH a AS (SELECT RELEASE_ALL_LOCKS() AS n) SELECT 'a', n FROM a",
+    ],
 }
 PASSES = [
     "SELECT 1",
@@ -55,6 +61,9 @@ PASSES = [
     "CALL p()",
     "WITH a AS (SELECT 1) SELECT * FROM a",
     "DO SLEEP(0)",
+    "DO RELEASE_LOCK('mine')",
+    "SELECT 'RELEASE_ALL_LOCKS()'",
+    "INSERT INTO t VALUES ('RELEASE_ALL_LOCKS()')",
     "USE other",
     "",
 ]

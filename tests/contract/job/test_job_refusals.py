@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import persistconn
+from persistconn.once.line import Line
 from persistconn.testing.faults import Cut, FaultProxy, Rule, to_client
 
 pytestmark = pytest.mark.server
@@ -398,3 +399,26 @@ class TestCallersState:
         bench.run("SET @mine = 5")
         call(bench)
         assert bench.run("SELECT @mine") == [(5,)]
+
+
+class TestNamedLocks:
+    """By one of which a job's session is known: without it, nobody could end that session when it is lost."""
+
+    def test_are_not_all_given_back_inside_a_job(self, bench: Any) -> None:
+        """It is told what to do instead, and that passes."""
+        with pytest.raises(persistconn.NotReplayable, match=r"RELEASE_LOCK\(name\) each of yours"):
+            call(bench, lambda: bench.run("SELECT RELEASE_ALL_LOCKS()"))
+        assert bench.effects == []
+        bench.run("SELECT GET_LOCK('mine', 0)")
+        call(bench, lambda: bench.run("DO RELEASE_LOCK('mine')"))
+        assert bench.effects == [1, 2]
+
+    def test_are_taken_again_when_all_were_given_back_between_two_jobs(self, bench: Any) -> None:
+        """The session is known by another one then."""
+        call(bench)
+        identity = Line(bench.connect()).identity
+        bench.run("SELECT RELEASE_ALL_LOCKS()")
+        call(bench)
+        assert bench.ask(f"SELECT IS_USED_LOCK('{identity}')") == [(None,)]
+        again = Line(bench.connect()).identity
+        assert bench.ask(f"SELECT IS_USED_LOCK('{again}')") == [(bench.session,)]
