@@ -125,8 +125,22 @@ def _is_wanted(item: pytest.Item) -> bool:
 
 
 @pytest.fixture
+def proof_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the ledger of each test proved in less time than a process takes for it: the tests of the proof override this.
+
+    A ledger that fences passes either way, because its second insert waits for the first to be committed.
+    """
+    monkeypatch.setattr(probe, "_BLOCKS", 0.005)
+
+
+@pytest.fixture
 def bench(
-    contract_server: Any, module: ModuleType, database: str, arguments: dict[str, Any], has_procedures: bool
+    contract_server: Any,
+    module: ModuleType,
+    database: str,
+    arguments: dict[str, Any],
+    has_procedures: bool,
+    proof_pause: None,
 ) -> Iterator[Bench]:
     """A database with a ledger and an empty table ``t``."""
     bench = Bench(contract_server, module, database, arguments, has_procedures)

@@ -39,6 +39,10 @@ ALTERATIONS = {
 class TestProbe:
     """Before the first job of a process."""
 
+    @pytest.fixture
+    def proof_pause(self) -> None:
+        """Leave it as it is."""
+
     @pytest.mark.parametrize("what", ALTERATIONS)
     def test_ledger_that_is_no_fence_is_refused(self, bench: Any, what: str) -> None:
         """Fail closed, and say what to do."""
