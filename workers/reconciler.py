@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from persistconn import ledger
 from persistconn.connection import PersistentConnection
 from persistconn.cronjobs import CronJob
 from persistconn.errors import DatabaseUnavailable, LedgerError
+from persistconn.once.heartbeat import Heartbeat
 from persistconn.once.identity import identify
 from persistconn.once.job import Job
 from persistconn.once.line import Line
 from persistconn.once.records import Records, fires_of, sight_of
 from persistconn.once.rows import COMMIT
-from workers.backlog import BATCH, Backlog, Due, Ended, Findings
+from persistconn.once.takeover import Takeover
+from workers.backlog import BATCH, Backlog, Due, Ended, Findings, Span
 from workers.fenced import fenced_among
 from workers.lines import log_many_missing, log_no_look, log_torn
 from workers.runs import Elsewhere, Fire, RunReport
 
 LOOKS_PER_TAKEOVER = 3
 """So a fire is missing after a third of the time, found after two, and the last third is for running it."""
+PATIENCE_SHARE = 2
+"""What a vanished machine's heartbeat may be silent for: half the time, then there is a look for sure, and time to run."""
 
 MakeUp = Callable[[CronJob, Due], None]
 """Fires once more what is missing, unless a fire of that job is under way here. Any thread; it must not block."""
@@ -44,6 +48,9 @@ class Reconciler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pace = takeover / LOOKS_PER_TAKEOVER
+        # Servers count in whole seconds.
+        self._patience = max(1, int(takeover / PATIENCE_SHARE))
+        self._hearts: dict[str, Heartbeat] = {}
         self._make_up = make_up
         self._clock = clock
         self._lock = threading.Lock()
@@ -58,13 +65,22 @@ class Reconciler:
     def prepare(self) -> None:
         """Prove the ledgers, and have them know the jobs' schedules before the first fire; on a thread of the pool.
 
-        Blocks for about 0.2 s. Raises LedgerError for a ledger that is missing or does not fence.
+        Blocks for about 0.2 s. Raises LedgerError for a ledger that is missing or does not fence. From then on other
+        machines know by a heartbeat that this one lives.
         """
         for backlog, fenced in self._backlogs.values():
             line = line_to(fenced)
             ledger.check(line.connection)
             line.run(Records(line.schema).know(backlog.name, backlog.job.schedule))
             line.run(COMMIT)
+            self._have_heart(line)
+
+    def _have_heart(self, line: Line) -> None:
+        """Let the heart beat before the first job, or that would be known without it; one for each server."""
+        address = line.opening.address
+        if address not in self._hearts and not self._stopping.is_set():
+            self._hearts[address] = Heartbeat(line.opening, self._patience)
+            self._hearts[address].start()
 
     def start(self) -> None:
         """Begin to look, now and then every third of ``takeover``; there is nothing to do without fenced jobs."""
@@ -77,6 +93,8 @@ class Reconciler:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(patience)
+        for heart in list(self._hearts.values()):
+            heart.stop(patience)
 
     def ended(self, fire: Fire, report: RunReport) -> None:
         """Hear how the run of a fire has ended, on its thread, and have the next missing one of its job fired."""
@@ -140,17 +158,35 @@ class Reconciler:
         }
         rows = fires_of(line.ask(records.fires({backlog.name: span.since for backlog, span in spans.items()})))
         line.roll_back()
-        for backlog, span in spans.items():
-            self._take_in(backlog, backlog.find(span, rows.get(backlog.name, {})))
+        missing = {
+            backlog: self._take_in(backlog, backlog.find(span, rows.get(backlog.name, {})))
+            for backlog, span in spans.items()
+        }
+        try:
+            self._take_over(line, records, spans, missing)
+        finally:
+            for backlog in backlogs:
+                self._offer(backlog)
 
-    def _take_in(self, backlog: Backlog, findings: Findings) -> None:
+    def _take_over(
+        self, line: Line, records: Records, spans: Mapping[Backlog, Span], missing: Mapping[Backlog, Sequence[Due]]
+    ) -> None:
+        """End whoever is at a missing fire and is gone, or the fire would be left to him for as long as his session lives."""
+        since = {backlog.name: spans[backlog].since for backlog, dues in missing.items() if dues}
+        if since:
+            tokens = [due.token for dues in missing.values() for due in dues]
+            heart = self._hearts.get(line.opening.address)
+            takeover = Takeover(line, records, heart=None if heart is None else heart.name)
+            takeover.of_fires(since, tokens, self._patience)
+
+    def _take_in(self, backlog: Backlog, findings: Findings) -> list[Due]:
         with self._lock:
             missing, torn = backlog.take_in(findings), backlog.new_torn(findings)
         for token in torn:
             log_torn(backlog.name, str(token))
         if len(missing) > BATCH:
             log_many_missing(backlog.name, BATCH, len(missing), missing[0].scheduled)
-        self._offer(backlog)
+        return missing
 
     def _meet(self, line: Line, records: Records, backlogs: list[Backlog]) -> None:
         """Begin with a session that was not there before: it may be one with another server, after a failover."""

@@ -37,9 +37,11 @@ from persistconn.once.history import History, Mishap
 from persistconn.once.identity import elect, end_lost_sessions, identify, note_lost, resign
 from persistconn.once.line import Line
 from persistconn.once.protocol import NotDueYet, NotOneRow, OneByOne, Together, Torn
+from persistconn.once.records import Records
 from persistconn.once.rows import Row, RowState, Statements, row_of
 from persistconn.once.settled import Settled, verdict
 from persistconn.once.sites import CURRENT, Site, nested
+from persistconn.once.takeover import Takeover
 from persistconn.once.token import Token
 
 OWN_PAST = 2.0
@@ -221,6 +223,7 @@ class Attempt:
         if code == DUPLICATE:
             return self._find_out()
         if code == LOCK_WAIT:
+            Takeover(self.line, Records(self.line.schema)).of_token(self._order.token)
             under_way = JobUnderWay(
                 f"{self._order.token.describe()} is being run by another process, for longer than we wait"
             )

@@ -5,18 +5,16 @@ A session's id is no identity, because ids start again with the server: a KILL b
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 
 from persistconn import log
 from persistconn.drivers.faults import code_of
 from persistconn.errors import LedgerError
 from persistconn.once.codes import NO_SUCH_THREAD, NOT_OWNER
+from persistconn.once.heartbeat import heart_at
 from persistconn.once.line import Line
 from persistconn.once.lockwaits import cap, longest_wait
-
-_PREFIX = "pc:"
+from persistconn.once.names import election_name, heart_of, session_name
 
 _lock = threading.Lock()
 _lost: dict[str, set[str]] = {}
@@ -42,22 +40,24 @@ def end_lost_sessions(line: Line) -> None:
 def identify(line: Line) -> str:
     """Return the name of the lock that the line's session holds; one round trip the first time, none after that.
 
-    Where there is a ``read_timeout``, waits for locks are bounded too, in one more round trip.
+    It is another one when the process's heart has begun to beat, or has stopped: a job must not be known by one that does
+    not. Where there is a ``read_timeout``, waits for locks are bounded too, in one more round trip.
 
     Raises LedgerError where the server (or a proxy before it) knows no named locks, ConfigError for a ``read_timeout`` that
     is too short.
     """
-    if (known := line.identity) is not None:
+    heart = heart_at(line.opening.address)
+    if (known := line.identity) is not None and heart_of(known) == heart:
         return known
     wait = longest_wait(line.opening.kwargs.get("read_timeout"))
     while True:
-        name = _take_name(line)
+        name = _take_name(line, heart)
         if wait is None or line.run_on_this_session(cap(wait)):
             return name
 
 
-def _take_name(line: Line) -> str:
-    name = _PREFIX + os.urandom(12).hex()
+def _take_name(line: Line, heart: str | None) -> str:
+    name = session_name(heart)
     if line.ask(f"SELECT GET_LOCK('{name}', 0)") != [(1,)]:
         raise LedgerError(
             "the server gave no named lock (GET_LOCK), by which a job's session is known: connect to it without a proxy"
@@ -93,7 +93,7 @@ def elect(line: Line, token: bytes, patience: float) -> str | None:
 
     Waits for ``patience`` seconds at most. One round trip; the lock ends with :func:`resign` or with the session.
     """
-    name = _PREFIX + hashlib.sha256(token).hexdigest()[:40]
+    name = election_name(token)
     return name if line.ask(f"SELECT GET_LOCK('{name}', {patience:g})") == [(1,)] else None
 
 

@@ -139,7 +139,7 @@ class Line:
 
     def run(self, sql: str) -> int:
         """Send a statement; returns the number of rows that it changed."""
-        return self._guard.exchange(sql, lambda raw: _execute(self._held.driver, raw, sql)[0])
+        return self._guard.exchange(sql, lambda raw: execute(self._held.driver, raw, sql)[0])
 
     def run_on_this_session(self, sql: str) -> bool:
         """Send a statement, but to no session that took this one's place; returns whether it was sent."""
@@ -148,14 +148,14 @@ class Line:
         def send(raw: Raw) -> bool:
             if raw is not this:
                 return False
-            _execute(self._held.driver, raw, sql)
+            execute(self._held.driver, raw, sql)
             return True
 
         return self._guard.exchange(sql, send)
 
     def ask(self, sql: str) -> Rows:
         """Send a query; returns its rows."""
-        return self._guard.exchange(sql, lambda raw: _execute(self._held.driver, raw, sql)[1])
+        return self._guard.exchange(sql, lambda raw: execute(self._held.driver, raw, sql)[1])
 
     def drop(self) -> None:
         """Give the session up unsaid, for nobody knows what it is still doing."""
@@ -174,7 +174,7 @@ def apart(opening: Opening) -> Iterator[Ask]:
     driver = opening.driver
     raw: Raw = driver.connect(opening.args, opening.arguments(), opening.policy.connect_timeout, _autocommitting)
     try:
-        yield lambda sql, *args: _execute(driver, raw, sql, *args)[1]
+        yield lambda sql, *args: execute(driver, raw, sql, *args)[1]
     except BaseException:
         driver.abandon(raw)
         raise
@@ -199,7 +199,8 @@ def _autocommitting(raw: Raw) -> Raw:
     return raw
 
 
-def _execute(driver: Driver, raw: Raw, sql: str, *args: object) -> tuple[int, Rows]:
+def execute(driver: Driver, raw: Raw, sql: str, *args: object) -> tuple[int, Rows]:
+    """Send a statement on a raw connection; returns the number of rows that it changed, and those that it found."""
     # Not raw.cursor(), which makes what the user has chosen: dictionaries, say.
     with contextlib.closing(driver.module.cursors.Cursor(raw)) as cursor:
         count = cursor.execute(sql, args or None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from persistconn import log
 from persistconn.once import probe
 from persistconn.once.line import Ask, apart
+from persistconn.once.names import PURGE
 from persistconn.once.rows import Statements
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ EVERY = 3600.0
 """Seconds between two purges of a process."""
 STEP = 500
 """Rows that are deleted at once: a few milliseconds of locks."""
-_LOCK = "pc:purge"
 
 
 def purge(opening: Opening, schema: str, retention: float) -> int:
@@ -27,7 +27,7 @@ def purge(opening: Opening, schema: str, retention: float) -> int:
     """
     statements = Statements(schema)
     with apart(opening) as ask:
-        if ask(f"SELECT GET_LOCK('{_LOCK}', 0)") != [(1,)]:
+        if ask(f"SELECT GET_LOCK('{PURGE}', 0)") != [(1,)]:
             return 0
         ask("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")  # No locks on the gaps between rows.
         # Before the first row goes: a late replay of its token must find the mark raised, or it would run again.

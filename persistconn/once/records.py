@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from persistconn.once.literals import as_text, of_bytes, of_moment, of_text
+from persistconn.once.names import SEPARATOR
 from persistconn.once.rows import RowState, Statements
 from persistconn.once.token import Token, key_token
 
@@ -53,6 +54,20 @@ class Run:
         if self.state is RowState.OPEN:
             return "torn" if self.holder is None else "under way"
         return f"failed: {self.error}" if self.state is RowState.FAILED and self.error else self.state.value
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a token's row, not committed yet."""
+
+    job: str
+    place: str
+    owner: str
+    """The named lock by which the session is known that wrote the row."""
+    session: int | None
+    """The server's id of that session, while it lives."""
+    heart: int | None
+    """That of the heartbeat of its process, while it beats; None also for a process without one."""
 
 
 def schedule_token(job: str) -> Token:
@@ -100,10 +115,22 @@ class Records:
 
     def fires(self, since: Mapping[str, datetime]) -> str:
         """Return the query for :func:`fires_of`: the fires of each job that were due after a moment."""
-        ranges = " OR ".join(
-            f"(job = {of_text(job)} AND scheduled_at > {of_moment(after)})" for job, after in since.items()
+        return f"SELECT job, HEX(token), state FROM {self._ledger} WHERE {_due_after(since)}"
+
+    def fires_under_way(self, since: Mapping[str, datetime]) -> str:
+        """Return the query for :func:`holders_of`: who is at the fires of each job. To be read uncommitted."""
+        return f"{self._holders()} AND ({_due_after(since)})"
+
+    def under_way(self, token: Token) -> str:
+        """Return the same query for one token."""
+        return f"{self._holders()} AND token = {of_bytes(token.digest)}"
+
+    def _holders(self) -> str:
+        heart = f"IF(LOCATE('{SEPARATOR}', owner), IS_USED_LOCK(SUBSTRING_INDEX(owner, '{SEPARATOR}', 1)), NULL)"
+        return (
+            f"SELECT job, place, owner, IF(owner = '', NULL, IS_USED_LOCK(owner)), {heart} FROM {self._ledger}"
+            f" WHERE state = {of_text(RowState.OPEN.value)}"
         )
-        return f"SELECT job, HEX(token), state FROM {self._ledger} WHERE {ranges}"
 
     def last(self, count: int) -> str:
         """Return the query for the last runs that have a time or a key, and for what was cancelled; see :func:`runs_of`."""
@@ -141,6 +168,18 @@ def fires_of(rows: Rows) -> dict[str, dict[bytes, RowState]]:
     for job, token, state in rows:
         fires.setdefault(as_text(job), {})[bytes.fromhex(as_text(token))] = RowState(as_text(state))
     return fires
+
+
+def _due_after(since: Mapping[str, datetime]) -> str:
+    return " OR ".join(f"(job = {of_text(job)} AND scheduled_at > {of_moment(after)})" for job, after in since.items())
+
+
+def holders_of(rows: Rows) -> list[Holder]:
+    """Read what :meth:`Records.fires_under_way` and :meth:`Records.under_way` found."""
+    return [
+        Holder(as_text(job), as_text(place), as_text(owner), session, heart)
+        for job, place, owner, session, heart in rows
+    ]
 
 
 def runs_of(rows: Rows) -> list[Run]:

@@ -26,6 +26,7 @@ from persistconn.once.line import Line
 from persistconn.once.records import Records, sight_of
 from persistconn.once.token import fire_token
 from persistconn.testing import MariaDB, eventually
+from persistconn.testing.faults import Drop, FaultProxy
 
 pytestmark = pytest.mark.server
 
@@ -67,6 +68,18 @@ LONG = """
         note("shop/long")
         with persistconn.current().cursor() as cursor:
             cursor.execute("SELECT SLEEP(60)")
+"""
+PAUSING = """
+    @persistconn.cron("* * * * * *", name="pause")
+    @persistconn.job(using=connect)
+    def pause():
+        note("shop/pause")
+        try:
+            os.mkdir("paused")
+        except FileExistsError:
+            return
+        while not os.path.exists("go"):
+            time.sleep(0.05)
 """
 FAR = """
     @persistconn.cron("0 0 29 2 *", name="leap")
@@ -277,6 +290,81 @@ def test_of_three_machines_one_runs_each_fire_although_one_dies_and_the_server_t
         assert ours == set(found)
         assert any("made up slow" in machine.log for machine in machines)
         assert any("on another machine" in machine.log for machine in machines)
+
+
+# --- a machine that vanishes ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pausing(write: Any, start: Any, database: dict[str, Any], tmp_path: Path) -> Any:
+    """Start a machine and wait until it pauses in a job; returns it, with the due time of that."""
+    write(PAUSING)
+    prepare(database)
+
+    def pausing(way: dict[str, Any]) -> tuple[Machine, datetime]:
+        machine = start(way, "--takeover", "2")
+        machine.wait_for((tmp_path / "paused").exists)
+        statement = "SELECT scheduled_at FROM persistconn_ledger WHERE state = 'open' AND place LIKE %s"
+        [(due,)] = ask(database, statement, f"% pid {machine.process.pid} %", dirty=True)
+        return machine, due
+
+    return pausing
+
+
+def attempts(database: dict[str, Any], due: datetime) -> int:
+    [(attempts,)] = ask(database, "SELECT attempts FROM persistconn_ledger WHERE scheduled_at = %s", due)
+    return int(attempts)
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_frozen_in_a_job_is_taken_over_and_finds_that_out(
+    pausing: Any, start: Any, database: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its sockets stay open, but its heart has stopped. When it goes on, its job has been done, and it says just that."""
+    frozen, due = pausing(database)
+    frozen.process.send_signal(signal.SIGSTOP)
+    heir = start(database, "--takeover", "2")
+    heir.wait_for(lambda: ("shop/pause", due) in effects(database))
+    frozen.process.send_signal(signal.SIGCONT)
+    (tmp_path / "go").touch()
+    told = rf"pause scheduled {due:%Y-%m-%d %H:%M:%S}\S* took .*: done by another machine"
+    frozen.wait_for(lambda: re.search(told, frozen.log))
+    assert [frozen.stop(), heir.stop()] == [0, 0]
+    assert re.search(rf"ended the session \d+ of shop/pause at \S+ pid {frozen.process.pid} ", heir.log)
+    assert "failed" not in frozen.log
+    found = effects(database)
+    assert len(found) == len(set(found)), "a fire took effect twice"
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_gone_without_a_word_is_taken_over(
+    pausing: Any, start: Any, database: dict[str, Any]
+) -> None:
+    """Its cable was pulled, then it died: the server keeps its session, and would keep it for hours."""
+    with FaultProxy(database["host"], database["port"]) as proxy:
+        gone, due = pausing(proxy.connect_args(database))
+        proxy.strike(Drop())
+        gone.process.kill()
+        gone.process.wait()
+        assert under_way(database, "shop/pause") != []
+        heir = start(database, "--takeover", "2")
+        heir.wait_for(lambda: ("shop/pause", due) in effects(database))
+        assert heir.stop() == 0
+    assert effects(database).count(("shop/pause", due)) == 1
+
+
+@pytest.mark.slow
+def test_a_machine_that_lives_is_left_alone_however_long_its_job_takes(
+    pausing: Any, start: Any, database: dict[str, Any], tmp_path: Path
+) -> None:
+    """Others look again and again, for longer than a takeover."""
+    machine, due = pausing(database)
+    other = start(database, "--takeover", "2", "--log-level", "debug")
+    other.wait_for(lambda: len(re.findall(f"{due:%H:%M:%S}.* under way on another machine", other.log)) >= 6)
+    (tmp_path / "go").touch()
+    machine.wait_for(lambda: ("shop/pause", due) in effects(database))
+    assert attempts(database, due) == 1
+    assert "ended the session" not in other.log
 
 
 # --- one machine ---------------------------------------------------------------------------------------------------
