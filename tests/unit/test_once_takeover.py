@@ -22,6 +22,8 @@ SESSION, HEART = 7, 8
         (WITHOUT, None, None, False),
         ("", None, None, False),
     ],
+    # Names of our own: those of the owners are random, and each process of a test run would have others.
+    ids=["heart gone", "heart beats", "session gone", "no heart", "no heart, session gone", "no name"],
 )
 def test_who_lives_on_at_the_server_without_a_heart_is_gone(
     owner: str, session: int | None, heart: int | None, expected: bool
