@@ -1,4 +1,4 @@
-"""Packaging: two packages, persistconn (the library) and workers (the service built on it)."""
+"""Packaging: persistconn (the library), workers (the service built on it), pytest_persistconn (the pytest plugin)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ setup(
     long_description_content_type="text/markdown",
     author="persistconn contributors",
     license="MIT",
-    packages=find_packages(include=["persistconn", "persistconn.*", "workers", "workers.*"]),
+    packages=find_packages(include=["persistconn", "persistconn.*", "pytest_persistconn", "workers", "workers.*"]),
     package_data={"persistconn": ["py.typed"], "workers": ["py.typed"]},
     python_requires=">=3.10",
     install_requires=[
@@ -44,14 +44,28 @@ setup(
         "tzdata",  # slim images bring no time zones
     ],
     extras_require={
+        # What `make bench` compares with, and draws with.
+        "bench": [
+            "DBUtils>=3",
+            "SQLAlchemy>=2",
+            "django-db-connection-pool>=1.2",
+            "django-dbconn-retry",
+            "matplotlib>=3.8",
+        ],
         "demo": ["rich>=13"],
         "mysqlclient": ["mysqlclient>=2.2"],
-        "test": ["PyMySQL[rsa]", "pytest>=8", "pytest-randomly>=3.15", "rich>=13"],
+        "test": ["PyMySQL[rsa]", "pytest>=8", "pytest-django>=4.9", "pytest-randomly>=3.15", "pytest-xdist>=3.6", "rich>=13"],
+        # What a project's own tests need of us; PyMySQL logs in to a MySQL in a container by TLS or by RSA.
+        "testing": ["PyMySQL[rsa]", "pytest>=8", "testcontainers>=4.8"],
     },
-    entry_points={"console_scripts": ["workers = workers.__main__:main"]},
+    entry_points={
+        "console_scripts": ["workers = workers.__main__:main"],
+        "pytest11": ["persistconn = pytest_persistconn"],
+    },
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Framework :: Django",
+        "Framework :: Pytest",
         "Intended Audience :: Developers",
         "Operating System :: POSIX",
         "Programming Language :: Python :: 3 :: Only",

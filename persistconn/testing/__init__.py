@@ -1,7 +1,11 @@
-"""What a test of code on real connections needs: a private database server, a clock that stands still, patience."""
+"""What a test of code on real connections needs: servers, faults, a clock that stands still, patience; and a pytest plugin.
+
+docs/testing.md shows it at work.
+"""
 
 from __future__ import annotations
 
+from persistconn.testing.anyserver import AnyServer
 from persistconn.testing.asking import Session
 from persistconn.testing.clock import FakeClock
 from persistconn.testing.installation import ServerError, ServerNotFound, find_mariadbd, find_mysqld
@@ -10,6 +14,7 @@ from persistconn.testing.mysql import MySQL
 from persistconn.testing.waiting import eventually
 
 __all__ = [
+    "AnyServer",
     "FakeClock",
     "MariaDB",
     "MySQL",

@@ -40,7 +40,7 @@ class OwnSession:
         import pymysql
 
         with self._lock:
-            if self._session is None:
+            if self._session is None or not self._session.open:  # closed by an interrupt in its middle, say
                 self._session = self._connect()
             try:
                 return _fetch(self._session, statement, args)
@@ -61,5 +61,5 @@ class OwnSession:
 
 def _fetch(session: pymysql.Connection[Any], statement: str, args: tuple[object, ...]) -> list[Row]:
     with session.cursor() as cursor:
-        cursor.execute(statement, args)
+        cursor.execute(statement, args or None)  # Without any, a per cent sign is one.
         return list(cursor.fetchall())

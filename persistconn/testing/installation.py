@@ -6,8 +6,12 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+#: How a test run names its server, beside a DSN.
+KINDS = ("auto", "local", "mariadb", "mysql", "container")
 
 INSTALL_COMMAND = "apt-get install mariadb-server-core"
 MYSQLD_VARIABLE = "PERSISTCONN_MYSQLD"
@@ -41,8 +45,15 @@ def find_mariadbd(binary: str = "mariadbd") -> str:
     path = os.pathsep.join([os.environ.get("PATH", ""), *_DIRECTORIES])
     found = shutil.which(binary, path=path)
     if found is None:
-        raise ServerNotFound(f"no MariaDB server ({binary}) on this machine: install it with `{INSTALL_COMMAND}`")
+        raise ServerNotFound(f"no MariaDB server ({binary}) on this machine: install it with `{install_command()}`")
     return found
+
+
+def install_command() -> str:
+    """Return what installs MariaDB here, as this user would have to say it: packages need root."""
+    if sys.platform == "darwin":
+        return "brew install mariadb"
+    return INSTALL_COMMAND if os.geteuid() == 0 else f"sudo {INSTALL_COMMAND}"
 
 
 def find_mysqld(binary: str | None = None) -> str:

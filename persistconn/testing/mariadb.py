@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from persistconn.testing.installation import (
-    INSTALL_COMMAND,
     ServerError,
     find_mariadbd,
+    install_command,
     run_creation,
     user_option,
 )
@@ -83,5 +83,5 @@ def _find_scripts(binary: str) -> list[Path]:
                 return scripts
     raise ServerError(
         f"{binary} is there, but not the scripts for its system tables ({root}/share/*/mysql_system_tables.sql): "
-        f"install the server's whole package with `{INSTALL_COMMAND}`"
+        f"install the server's whole package with `{install_command()}`"
     )

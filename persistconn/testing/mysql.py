@@ -45,7 +45,7 @@ class MySQL(Server):
     def _admin_args(self) -> dict[str, Any]:
         # caching_sha2_password takes a password that it has not seen before over a safe way alone, which a unix socket
         # is. From then on it knows it over any way.
-        return {"unix_socket": self.socket}
+        return {**super()._admin_args(), "unix_socket": self.socket}
 
     def _create_data(self, data: Path, options: list[str]) -> None:
         """Copy the data directory that is kept for this program and these options; make it if there is none (3 s)."""

@@ -9,22 +9,11 @@ import time
 from pathlib import Path
 
 from persistconn.testing.installation import ServerError, last_lines
+from persistconn.testing.watcher import Watcher
 
 _START_TIMEOUT = 60.0  # seconds; 0.1 are usual, and a recovery after kill -9 under load takes longest
+_PRIVILEGED = 1024  # ports below are root's
 _STOP_TIMEOUT = 60.0  # seconds until an orderly stop is taken for a hang
-
-#: Waits for the end of its input, which is the end of our process, however that comes (SIGKILL runs no atexit), and
-#: then ends the server, also one that a test holds (SIGSTOP). The pid cannot have been given to another process: until
-#: that moment we had not reaped it.
-_WATCH = """
-read -r _
-kill -TERM "$1" 2>/dev/null
-kill -CONT "$1" 2>/dev/null
-left=600
-while kill -0 "$1" 2>/dev/null && [ "$left" -gt 0 ]; do sleep 0.1; left=$((left - 1)); done
-[ "$left" -gt 0 ] || kill -KILL "$1" 2>/dev/null
-[ -z "$2" ] || rm -rf "$2"
-"""
 
 #: Not the shared generator: test tools seed that one, and parallel runs would all pick the same port.
 _random = random.SystemRandom()
@@ -52,8 +41,7 @@ class ServerProcess:
                 start_new_session=True,
             )
         self.pid = self._process.pid
-        watch = ["/bin/sh", "-c", _WATCH, "watch", str(self.pid), str(leaves or "")]
-        self._watcher = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True)
+        self._watcher = Watcher.of(pid=self.pid, directory=leaves)
 
     def is_running(self) -> bool:
         """Tell whether the process is there."""
@@ -74,7 +62,7 @@ class ServerProcess:
 
     def stop(self) -> None:
         """Ask for an orderly end (SIGTERM) and wait for it. Raises ServerError after a minute; it is killed then."""
-        self._dismiss_watcher()
+        self._watcher.dismiss()
         self._process.terminate()
         try:
             self._process.wait(_STOP_TIMEOUT)
@@ -86,13 +74,9 @@ class ServerProcess:
 
     def kill(self) -> None:
         """End the process at once (SIGKILL) and wait until it is gone."""
-        self._dismiss_watcher()
+        self._watcher.dismiss()
         self._process.kill()
         self._process.wait()
-
-    def _dismiss_watcher(self) -> None:
-        self._watcher.kill()
-        self._watcher.communicate()
 
     def _said(self) -> str:
         """Return what this run has written to the log so far."""
@@ -102,15 +86,35 @@ class ServerProcess:
 
     def _explain(self) -> ServerError:
         said = self._said()
-        if "Bind on TCP/IP port" in said:
-            return PortTaken(
-                f"the server's port is taken: end what listens there, or name another `port`:\n{last_lines(said)}"
-            )
-        advice = "what it says last is the reason"
-        if "unknown variable" in said or "unknown option" in said:
-            advice = "it does not know a variable that it was given as a keyword argument: check the name"
+        if "Bind on TCP/IP port" in said or "setup_listener" in said:
+            return _explain_port(said)
         status = self._process.returncode
-        return ServerError(f"the server did not start (exit status {status}); {advice}:\n{last_lines(said)}")
+        return ServerError(f"the server did not start (exit status {status}); {_advise(said)}:\n{last_lines(said)}")
+
+
+def _explain_port(said: str) -> ServerError:
+    if "ermission denied" in said:
+        return ServerError(
+            f"the server may not listen on this port: one below {_PRIVILEGED} needs root, so name a higher `port`, or"
+            f" none:\n{last_lines(said)}"
+        )
+    return PortTaken(
+        "the server's port is taken: end what listens there (`ss -ltnp` shows it), or name another `port`, or none:"
+        f"\n{last_lines(said)}"
+    )
+
+
+def _advise(said: str) -> str:
+    if "unknown variable" in said or "unknown option" in said:
+        return "it does not know a variable that it was given as a keyword argument: check the name"
+    if "No space left" in said or "Disk is full" in said:
+        return "the disk is full: make room, or set TMPDIR to a directory on another one"
+    if "Permission denied" in said or "Errcode: 13" in said or "OS errno 13" in said:
+        return (
+            "it may not use its directory (AppArmor lets a packaged mysqld into few: `sudo aa-status`): set TMPDIR to"
+            " one that it may use"
+        )
+    return "what it says last is the reason"
 
 
 def pick_port(host: str) -> int:

@@ -6,31 +6,25 @@ import atexit
 import os
 import shutil
 import tempfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from persistconn.testing.asking import OwnSession, Row, Session
+from persistconn.testing.anyserver import AnyServer
 from persistconn.testing.installation import ServerError, as_options, user_option
 from persistconn.testing.process import PortTaken, ServerProcess, pick_port
-
-if TYPE_CHECKING:
-    import pymysql
-    from typing_extensions import Self
+from persistconn.testing.watcher import Watcher
 
 _OURS = frozenset({"basedir", "datadir", "log_error", "pid_file", "port", "socket", "tmpdir", "user"})
 
 _SOCKET_LIMIT = 107  # bytes of a unix socket's path on Linux; macOS allows 103
-_NO_SUCH_THREAD = 1094
-_LONG = 365 * 86400  # seconds; the longest wait_timeout there is
 
 #: Not weak: a server that somebody forgot must still be closed at exit.
 _open: set[Server] = set()
 
 
-class Server(ABC):
+class Server(AnyServer):
     """A private server. What sets MariaDB and MySQL apart stands in their own classes.
 
     Keyword arguments are server variables: True and False switch one on and off. The directory is a temporary one
@@ -43,10 +37,6 @@ class Server(ABC):
     #: What counts already when the files are made: the server refuses to start on those of another size or kind.
     _layout: ClassVar[tuple[str, ...]]
 
-    host = "127.0.0.1"
-    user = "test"
-    password = "test"  # noqa: S105 - of a server that listens on this machine alone
-
     def __init__(
         self,
         *,
@@ -56,6 +46,7 @@ class Server(ABC):
         **variables: str | float,
     ) -> None:
         """Prepare a server; nothing is started. Raises ValueError for a variable that is ours to set."""
+        super().__init__()
         self._refuse_ours(variables)
         self.binary = self._find(binary)
         self.variables = {**self._defaults, **variables}
@@ -69,41 +60,17 @@ class Server(ABC):
         self._may_change_port = port is None
         self._process: ServerProcess | None = None
         self._home = os.getpid()
-        self._own_session = OwnSession(self.admin)
         _open.add(self)
 
     def __repr__(self) -> str:
         state = f"pid {self.pid}" if self.pid else "stopped"
         return f"<{type(self).__name__} {self.host}:{self.port}, {state}>"
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     @property
     def pid(self) -> int | None:
         """The server's process, or None while it does not run."""
         process = self._process
         return process.pid if process is not None and process.is_running() else None
-
-    @property
-    def dsn(self) -> str:
-        """The address of the database `test`, for those who want one string."""
-        return f"mysql://{self.user}:{self.password}@{self.host}:{self.port}/test"
-
-    def connect_args(self, **extra: Any) -> dict[str, Any]:
-        """Return the arguments of `connect()` for the database `test`; `extra` adds to them or replaces them."""
-        args = {"host": self.host, "port": self.port, "user": self.user, "password": self.password, "database": "test"}
-        return {**args, **extra}
 
     def start(self) -> None:
         """Start the server and wait until it has accepted a login.
@@ -126,7 +93,7 @@ class Server(ABC):
                     raise
                 self.port = pick_port(self.host)
         self._may_change_port = False
-        self._ask("SELECT 1")
+        self.ask("SELECT 1")
 
     def stop(self) -> None:
         """Stop the server in order (SIGTERM) and wait for its end; data and port stay for the next start.
@@ -143,9 +110,12 @@ class Server(ABC):
         if process is not None:
             process.kill()
 
-    def restart(self) -> None:
-        """Stop in order and start again: same data, same port, other session ids."""
-        self.stop()
+    def restart(self, *, kill: bool = False) -> None:
+        """Stop in order, or with SIGKILL, and start again: same data, same port, other session ids."""
+        if kill:
+            self.kill()
+        else:
+            self.stop()
         self.start()
 
     def close(self) -> None:
@@ -158,40 +128,6 @@ class Server(ABC):
             _open.discard(self)
             if self._is_temporary:
                 shutil.rmtree(self.directory, ignore_errors=True)
-
-    def admin(self) -> pymysql.Connection[Any]:
-        """Return a new bare connection with all privileges, in autocommit, that `wait_timeout` does not end."""
-        import pymysql
-
-        patience = f"SET SESSION wait_timeout = {_LONG}, SESSION interactive_timeout = {_LONG}"
-        # Without `ssl_disabled` PyMySQL spends 20 ms on a TLS context that nobody has a use for on one machine.
-        plain = {"autocommit": True, "init_command": patience, "ssl_disabled": True}
-        return pymysql.connect(**self.connect_args(**plain, **self._admin_args()))
-
-    def processlist(self) -> list[Session]:
-        """Return the sessions of clients, oldest first, without the one that asks and the server's own threads."""
-        rows = self._ask(
-            "SELECT ID, USER, DB, COMMAND, TIME, INFO FROM information_schema.PROCESSLIST"
-            " WHERE ID <> CONNECTION_ID() AND USER <> 'system user' AND COMMAND <> 'Daemon' ORDER BY ID"
-        )
-        return [Session(*row) for row in rows]
-
-    def kill_session(self, session_id: int) -> None:
-        """Close a session as an administrator would (KILL). One that has gone already is no error."""
-        import pymysql
-
-        try:
-            self._ask("KILL %s", session_id)
-        except pymysql.err.OperationalError as error:
-            if error.args[0] != _NO_SUCH_THREAD:
-                raise
-
-    def status(self, name: str) -> int:
-        """Return a counter of SHOW GLOBAL STATUS; each call adds one to Questions. Raises ServerError if unknown."""
-        rows = self._ask("SHOW GLOBAL STATUS WHERE Variable_name = %s", name)
-        if not rows:
-            raise ServerError(f"the server has no status counter {name!r}; SHOW GLOBAL STATUS lists them")
-        return int(rows[0][1])
 
     def aborted_in_log(self) -> list[str]:
         """Return the log's lines on connections whose client left without COM_QUIT, or that were cut by the server."""
@@ -207,15 +143,26 @@ class Server(ABC):
         """Make the data directory, with the database `test` and one user who may do all. Raises ServerError."""
 
     def _admin_args(self) -> dict[str, Any]:
-        """Return what our own connections need beside the address."""
-        return {}
+        # Without it PyMySQL spends 20 ms on a TLS context that nobody has a use for on one machine.
+        return {"ssl_disabled": True}
 
     def _create_directory(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "tmp").mkdir(exist_ok=True)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / "tmp").mkdir(exist_ok=True)
+        except OSError as error:
+            raise _explain_directory(self.directory, error) from error
         data = self.directory / "data"
         if data.exists():
             return
+        watcher = Watcher.of(directory=self.directory) if self._is_temporary else None
+        try:
+            self._fill(data)
+        finally:
+            if watcher is not None:
+                watcher.dismiss()
+
+    def _fill(self, data: Path) -> None:
         layout = {name: value for name, value in self.variables.items() if name.replace("-", "_") in self._layout}
         try:
             self._create_data(data, as_options(layout))
@@ -260,17 +207,27 @@ class Server(ABC):
                     f"{name} is set by {cls.__name__} itself; name `directory`, `port` or `binary` instead"
                 )
 
-    def _ask(self, statement: str, *args: object) -> list[Row]:
-        return self._own_session.ask(statement, *args)
-
 
 def _make_short_directory() -> Path:
     """Make a temporary directory whose path leaves room for a unix socket."""
-    directory = tempfile.mkdtemp(prefix="persistconn-")
+    try:
+        directory = tempfile.mkdtemp(prefix="persistconn-")
+    except OSError as error:
+        raise ServerError(
+            f"there is no place for the server's files ({error}): set TMPDIR to a directory that you can write to, with"
+            " 100 MB free: export TMPDIR=$HOME/tmp"
+        ) from error
     if len(os.fsencode(directory)) > _SOCKET_LIMIT - len("/sock"):
         os.rmdir(directory)
         directory = tempfile.mkdtemp(prefix="persistconn-", dir="/tmp")
     return Path(directory)
+
+
+def _explain_directory(directory: Path, error: OSError) -> ServerError:
+    return ServerError(
+        f"the server's directory {directory} cannot be made or written to ({error.strerror}): name another `directory`,"
+        f" or none, or make it yours: sudo install -d -o $USER {directory}"
+    )
 
 
 @atexit.register

@@ -34,6 +34,7 @@ _COMMANDS = {
     0x1F: Kind.RESET_CONNECTION,
     0xFA: Kind.EXECUTE,  # MariaDB's bulk form
 }
+_STATEMENTS = frozenset({Kind.QUERY, Kind.EXECUTE})
 _UNANSWERED = frozenset({Kind.QUIT, Kind.LONG_DATA, Kind.CLOSE_STATEMENT, Kind.CHANGE_USER})
 _AUTH_ANSWERS = {0x00: Kind.OK, 0x01: Kind.AUTH_MORE, 0xFE: Kind.AUTH_SWITCH, 0xFF: Kind.ERR}
 _TLS_KINDS = {21: Kind.TLS_ALERT, 22: Kind.TLS_HANDSHAKE, 23: Kind.TLS_DATA}
@@ -65,10 +66,11 @@ class _Statement(NamedTuple):
 
 
 class _Command(NamedTuple):
-    """A command that the server has not fully answered yet."""
+    """A command that the server has not fully answered yet; `ordinal` is 0 of one that is no statement."""
 
     statement: _Statement
     answer: Answer
+    ordinal: int
 
 
 @dataclass
@@ -96,18 +98,23 @@ class Conversation:
         self._offered = 0  # capabilities of the server
         self._agreed = 0  # capabilities that both have
         self._commands: deque[_Command] = deque()
+        self._statements = 0
 
     def see(self, direction: Direction, frame: Frame) -> Sighting:
         """Name the next packet of a direction; `framing` is afterwards what both directions speak from then on."""
         is_client = direction is Direction.TO_SERVER
         way = self._to_server if is_client else self._to_client
         way.number += 1
-        answered = self._commands[0].statement if self._commands else _NONE
+        answered, ordinal = (self._commands[0].statement, self._commands[0].ordinal) if self._commands else (_NONE, 0)
+        open_before = len(self._commands)
         kind = self._classify(way, frame)
+        is_last = len(self._commands) < open_before
         statement = _read_statement(kind, frame) if is_client else answered
+        if is_client:
+            ordinal = self._statements if kind in _STATEMENTS else 0
         # By position: a large result is a hundred thousand of these.
         packet = Packet(self.number, direction, way.number, frame.sequence, kind, statement.words, frame.length)
-        return Sighting(packet, statement.text, frame.size)
+        return Sighting(packet, statement.text, frame.size, ordinal, is_last)
 
     def _classify(self, way: _Way, frame: Frame) -> Kind:
         if frame.framing is Framing.TLS:
@@ -145,9 +152,11 @@ class Conversation:
         kind = _COMMANDS.get(frame.head[0], Kind.COMMAND) if frame.head else Kind.UNKNOWN
         if kind is Kind.CHANGE_USER:
             self._phase = _Phase.AUTH  # answered as a login is
+        self._statements += kind in _STATEMENTS
         if kind not in _UNANSWERED:
             answer = Answer(kind, brief=bool(self._agreed & _CLIENT_DEPRECATE_EOF))
-            self._commands.append(_Command(_read_statement(kind, frame), answer))
+            ordinal = self._statements if kind in _STATEMENTS else 0
+            self._commands.append(_Command(_read_statement(kind, frame), answer, ordinal))
         return kind
 
     # --- what the server says --------------------------------------------------------------------------------------

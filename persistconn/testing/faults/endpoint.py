@@ -15,6 +15,7 @@ Watcher = Callable[[int], None]
 _RECEIVE = 65536  # bytes; a segment on loopback is no longer
 _DRAIN = 64  # reads
 _LINGER_ZERO = struct.pack("ii", 1, 0)
+_MORE = getattr(socket, "MSG_MORE", 0)
 _SIOCOUTQNSD = 0x894B  # Linux: bytes that are still to be sent; acknowledgements may be 40 ms late
 
 
@@ -70,10 +71,13 @@ class Endpoint:
             return b""
         return data
 
-    def send(self, data: bytearray) -> int:
-        """Send what the kernel takes now and return how much; `state` is BROKEN if the peer is gone."""
+    def send(self, data: bytearray, *, with_end: bool = False) -> int:
+        """Send what the kernel takes now and return how much; `state` is BROKEN if the peer is gone.
+
+        `with_end` says that the stream is about to be ended: bytes and FIN then arrive together (on Linux).
+        """
         try:
-            return self._sock.send(data)
+            return self._sock.send(data, _MORE if with_end else 0)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:

@@ -118,7 +118,7 @@ class Link:
         if not pipe.wants_write(now) or pipe.sink.state is State.CONNECTING:
             return False
         try:
-            count = pipe.sink.send(chunk.data)
+            count = pipe.sink.send(chunk.data, with_end=_ends_behind(pipe))
         except OSError:
             self._lose(pipe)
             return False
@@ -212,6 +212,16 @@ class Link:
                 how(endpoint)
         for pipe in self._pipes:
             pipe.swallow()
+
+
+def _ends_behind(pipe: Pipe) -> bool:
+    """Say whether the first bytes are the last that the receiver gets, with FIN behind them."""
+    # The receiver must not be quicker with its next statement than we with the end: it runs in this same process, perhaps.
+    mark = pipe.outbox.second
+    if not isinstance(mark, Order) or not isinstance(mark.fault, Cut):
+        return False
+    receiver = Side.CLIENT if pipe.direction is Direction.TO_CLIENT else Side.SERVER
+    return mark.fault.side in {None, receiver}
 
 
 def _block(pipe: Pipe, fault: HalfClose | Stall | Drop) -> None:

@@ -45,6 +45,11 @@ class Outbox:
         """What is next, or None."""
         return self._items[0] if self._items else None
 
+    @property
+    def second(self) -> Chunk | Mark | None:
+        """What comes behind that, or None."""
+        return self._items[1] if len(self._items) > 1 else None
+
     def put(self, data: bytes, due: float = 0.0) -> None:
         """Append bytes; small ones that are due together travel together."""
         if not data:

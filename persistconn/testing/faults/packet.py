@@ -92,11 +92,17 @@ class Packet:
 
 
 class Sighting(NamedTuple):
-    """A packet as it comes by: `text` is the statement (or the one answered), `size` all its bytes on the wire."""
+    """A packet as it comes by: `text` is the statement (or the one answered), `size` all its bytes on the wire.
+
+    `statement` counts the statements of a conversation from 1: of a packet to the client, the one that it answers; 0 of
+    one that belongs to none, a login say. `is_last` marks the packet that ends an answer.
+    """
 
     packet: Packet
     text: str
     size: int
+    statement: int = 0
+    is_last: bool = False
 
     def __repr__(self) -> str:
         # The text may hold secrets: it is matched and forgotten.

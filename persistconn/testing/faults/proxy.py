@@ -23,27 +23,30 @@ _BACKLOG = 1024
 class FaultProxy:
     """Stands between clients and a MySQL or MariaDB server, and breaks what it is told to, packet by packet.
 
-    It listens on a free port of 127.0.0.1 from the moment it is made until `close()`, which the end of a `with` block
-    calls. All methods may be called from any thread. `trace_limit` is how many packets the trace keeps, the newest.
+    It listens on a free port of 127.0.0.1, or on the one that is named, from the moment it is made until `close()`, which
+    the end of a `with` block calls. All methods may be called from any thread. `trace_limit` is how many packets the trace
+    keeps, the newest.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, target_host: str, target_port: int, *, trace_limit: int = 100_000) -> None:
-        """Listen. Raises OSError (socket.gaierror) if the target's name has no address; nothing is connected yet."""
+    def __init__(self, target_host: str, target_port: int, *, port: int = 0, trace_limit: int = 100_000) -> None:
+        """Listen. Raises OSError if the port is taken or the target's name has no address; nothing is connected yet."""
         if trace_limit < 0:
             raise ValueError(f"trace_limit must be 0 or more, not {trace_limit!r}")
         family, _, _, _, address = socket.getaddrinfo(target_host, target_port, type=socket.SOCK_STREAM)[0]
-        listener = socket.create_server((self.host, 0), backlog=_BACKLOG)
+        listener = socket.create_server((self.host, port), backlog=_BACKLOG)
         listener.setblocking(False)
         self.port: int = listener.getsockname()[1]
-        self._target = f"{target_host}:{target_port}"
+        self.target = target_host, target_port
         self._book = Book(trace_limit)
         self._loop = Loop(listener, family, (str(address[0]), int(address[1])), self._book)
         self._loop.start()
 
     def __repr__(self) -> str:
-        return f"<FaultProxy {self.host}:{self.port} to {self._target}, {self.connections} connections>"
+        return (
+            f"<FaultProxy {self.host}:{self.port} to {self.target[0]}:{self.target[1]}, {self.connections} connections>"
+        )
 
     def __enter__(self) -> Self:
         return self

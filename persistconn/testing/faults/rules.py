@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -93,6 +94,8 @@ class Where:
     whichever is later. `direction` None means both. `text` is found in the statement (of a packet to the client: in the
     statement that it answers), letter case ignored, within its first 4 kB; a compiled pattern is searched for. `share`
     is the part of the packet's bytes that goes before a fault in the MIDDLE: at least one byte goes, and one stays.
+    `statement` is the number of a statement in its conversation, from 1; the packets that answer it have it too. `when`
+    is asked last about each packet that meets all else, on the proxy's thread, and must neither block nor raise.
     """
 
     direction: Direction | None = None
@@ -102,10 +105,14 @@ class Where:
     conversation: int | None = None
     place: Place = Place.BEFORE
     share: float = 0.5
+    statement: int | None = None
+    when: Callable[[Sighting], bool] | None = None
 
     def __post_init__(self) -> None:
         if self.nth < 1:
             raise ValueError(f"nth counts from 1, so it cannot be {self.nth!r}")
+        if self.statement is not None and self.statement < 1:
+            raise ValueError(f"statement counts from 1, so it cannot be {self.statement!r}")
         if not 0 < self.share < 1:
             raise ValueError(f"share must lie between 0 and 1, not be {self.share!r}: take BEFORE or AFTER for those")
 
@@ -123,9 +130,10 @@ def to_server(
     conversation: int | None = None,
     place: Place = Place.BEFORE,
     share: float = 0.5,
+    statement: int | None = None,
 ) -> Where:
     """Return the packets to the server, or those of the statements that contain a text."""
-    return Where(Direction.TO_SERVER, nth, text, kind, conversation, place, share)
+    return Where(Direction.TO_SERVER, nth, text, kind, conversation, place, share, statement)
 
 
 def to_client(
@@ -136,9 +144,10 @@ def to_client(
     conversation: int | None = None,
     place: Place = Place.BEFORE,
     share: float = 0.5,
+    statement: int | None = None,
 ) -> Where:
     """Return the packets to the client, or those that answer the statements that contain a text."""
-    return Where(Direction.TO_CLIENT, nth, text, kind, conversation, place, share)
+    return Where(Direction.TO_CLIENT, nth, text, kind, conversation, place, share, statement)
 
 
 @dataclass(frozen=True)
@@ -185,7 +194,11 @@ def _meets(where: Where, sighting: Sighting) -> bool:
         return False
     if where.conversation not in {None, packet.conversation}:
         return False
-    return where.text is None or _contains(sighting.text, where.text)
+    if where.statement not in {None, sighting.statement}:
+        return False
+    if where.text is not None and not _contains(sighting.text, where.text):
+        return False
+    return where.when is None or where.when(sighting)
 
 
 def _contains(statement: str, text: str | re.Pattern[str]) -> bool:
