@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from persistconn import log
+from persistconn.drivers.base import Raw
 from persistconn.errors import PersistconnError
 from persistconn.held import Held
 from persistconn.policy import Reason, Verdict, decide
@@ -41,18 +42,27 @@ class Sweep:
         self._ping(due)
 
     def _ping(self, due: Iterable[Held]) -> None:
-        # Reserve before touch: an owner who came first has it, and his statement is a better proof of life.
-        reserved = [held for held in due if held.reserve()]
-        for driver in {held.driver for held in reserved}:
-            mine = {id(held.raw): held for held in reserved if held.driver is driver}
-            timeout = max(held.policy.ping_timeout for held in mine.values())
+        due = list(due)
+        for driver in {held.driver for held in due}:
+            ours = [held for held in due if held.driver is driver]
+            timeout = max(held.policy.ping_timeout for held in ours)
+            mine: dict[int, Held] = {}
             try:
-                for raw, alive in driver.ping([held.raw for held in mine.values()], timeout):
+                for raw, alive in driver.ping(self._reserve(ours, mine), timeout):
                     self._give_back(mine.pop(id(raw)), alive)
             finally:
                 # Whatever went wrong, no owner may wait for ever.
                 for held in mine.values():
                     self._give_back(held, alive=False)
+
+    @staticmethod
+    def _reserve(due: Iterable[Held], mine: dict[int, Held]) -> Iterator[Raw]:
+        # Each only when its ping is about to be sent, so that its owner waits for that one and not for all before it.
+        for held in due:
+            # Reserve before touch: an owner who came first has it, and his statement is a better proof of life.
+            if held.reserve():
+                mine[id(held.raw)] = held
+                yield held.raw
 
     def _give_back(self, held: Held, alive: bool) -> None:
         held.unreserve(alive)

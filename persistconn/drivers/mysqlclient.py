@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import queue
-import threading
-import time
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
@@ -16,13 +14,10 @@ from persistconn.drivers import faults, sockets
 from persistconn.drivers.arrival import Arrival, arrive
 from persistconn.drivers.base import Fault, Raw, itself
 from persistconn.drivers.faults import code_of
+from persistconn.drivers.mysqlclient_pings import Pings
 from persistconn.drivers.mysqlclient_raw import raw_class
 from persistconn.drivers.status import AUTOCOMMIT, IN_TRANSACTION, MORE_RESULTS
 from persistconn.drivers.watchdog import WATCHDOG
-
-PINGS_AT_ONCE = 256
-"""A thread each: the library's ping blocks. So many silent servers still cost one ``ping_timeout`` together."""
-
 
 T = TypeVar("T")
 
@@ -110,13 +105,13 @@ class MySQLClient:
         return int(raw.wire.duplicate.fileno())
 
     def ping(self, raws: Iterable[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:
-        everything = list(raws)
-        if len(everything) == 1:
+        all_of_them = iter(raws)
+        first = list(itertools.islice(all_of_them, 2))
+        if len(first) == 1:
             # An owner's: on his own thread.
-            yield everything[0], _ping_here(everything[0], timeout)
-            return
-        for start in range(0, len(everything), PINGS_AT_ONCE):
-            yield from _ping(everything[start : start + PINGS_AT_ONCE], timeout)
+            yield first[0], _ping_here(first[0], timeout)
+        elif first:
+            yield from Pings(itertools.chain(first, all_of_them), _send_ping).run(timeout)
 
     def quit(self, raw: Raw) -> None:
         # A peer that does not read must not hold up whoever says goodbye.
@@ -166,33 +161,6 @@ class MySQLClient:
 
 def _verifies(arguments: Mapping[str, Any]) -> bool:
     return str(arguments.get("ssl_mode", "")).startswith("VERIFY") or bool((arguments.get("ssl") or {}).get("ca"))
-
-
-def _ping(raws: list[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:
-    answers: queue.SimpleQueue[tuple[Raw, bool]] = queue.SimpleQueue()
-    for raw in raws:
-        threading.Thread(target=_ping_one, args=(raw, answers), name="persistconn-ping", daemon=True).start()
-    deadline = time.monotonic() + timeout
-    waiting = {id(raw): raw for raw in raws}
-    while waiting:
-        try:
-            raw, alive = answers.get(timeout=max(deadline - time.monotonic(), 0.0))
-        except queue.Empty:
-            break
-        del waiting[id(raw)]
-        yield raw, alive
-    for raw in waiting.values():
-        # Its thread is inside the library, and comes out now.
-        raw.wire.cut()
-        yield raw, False
-
-
-def _ping_one(raw: Raw, answers: queue.SimpleQueue[tuple[Raw, bool]]) -> None:
-    alive = False
-    try:
-        alive = _send_ping(raw)
-    finally:
-        answers.put((raw, alive))
 
 
 def _ping_here(raw: Raw, timeout: float) -> bool:

@@ -1,0 +1,77 @@
+"""One maintenance pass: whom it keeps waiting, and for how long. No server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from persistconn.policy import Condition, Policy
+from persistconn.sweep import Renewals, Sweep
+
+
+class Driver:
+    """Pings as it is told."""
+
+    def __init__(self, ping: Callable[..., Iterator[tuple[object, bool]]]) -> None:
+        self.ping = ping
+
+
+class Sitting:
+    """A held connection that is due for a ping."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver, self.raw, self.policy = driver, object(), Policy()
+        self.is_reserved = False
+        self.answered: bool | None = None
+
+    def condition(self) -> Condition:
+        """Tell that it has been idle for long."""
+        return Condition(used_at=0.0, proved_at=0.0)
+
+    def reserve(self) -> bool:
+        """Take it for the sweep."""
+        self.is_reserved = True
+        return True
+
+    def unreserve(self, alive: bool) -> None:
+        """Give it back."""
+        self.is_reserved, self.answered = False, alive
+
+
+def sweep(everything: list[Any]) -> None:
+    """Make a pass a while after they were used."""
+    Sweep(everything, Renewals()).run(lambda: 100.0)
+
+
+def test_a_connection_is_reserved_only_while_its_ping_is_under_way() -> None:
+    """Its owner waits for one ping, and not for all before it."""
+    most: list[int] = []
+
+    def ping(raws: Iterable[object], timeout: float) -> Iterator[tuple[object, bool]]:
+        del timeout
+        for raw in raws:
+            most.append(sum(sitting.is_reserved for sitting in everything))
+            yield raw, True
+
+    driver = Driver(ping)
+    everything = [Sitting(driver) for _ in range(20)]
+    sweep(everything)
+    assert most == [1] * 20
+    assert [sitting.answered for sitting in everything] == [True] * 20
+
+
+def test_what_was_reserved_is_given_back_whatever_goes_wrong() -> None:
+    """Or its owner would wait for ever."""
+
+    def ping(raws: Iterable[object], timeout: float) -> Iterator[tuple[object, bool]]:
+        del timeout
+        yield next(iter(raws)), True
+        raise OSError("no more descriptors")
+
+    driver = Driver(ping)
+    everything = [Sitting(driver) for _ in range(2)]
+    with pytest.raises(OSError, match="descriptors"):
+        sweep(everything)
+    assert not any(sitting.is_reserved for sitting in everything)
