@@ -16,6 +16,7 @@ from persistconn.policy import Reason
 from persistconn.statement import SQL, beginning, effect
 
 T = TypeVar("T")
+_IDLE = State.IDLE  # Up to Python 3.11 a member of an Enum is looked up by Python code.
 
 
 class Watch(Protocol):
@@ -73,9 +74,10 @@ class Guard:
         held = self._held
         if self.watch is not None:
             self.screen(sql)
+        driver = held.driver
         for is_last in (False, True):
             raw = self._ready()
-            in_transaction, autocommit = held.driver.in_transaction(raw), held.driver.autocommits(raw)
+            in_transaction, autocommit = driver.in_transaction(raw), driver.autocommits(raw)
             try:
                 answer = call(raw)
             except BaseException as error:
@@ -112,11 +114,14 @@ class Guard:
     def _ready(self) -> Raw:
         """Return the raw connection, seized, alive as far as can be told without a round trip."""
         held = self._held
-        self.check_owner()
+        if get_ident() != held.owner.ident:
+            self.check_owner()
         if self._refusal is not None:
             raise self._refused()
         before = held.seize()
-        if before is State.IDLE and (reason := self._cause_of_death(held.raw)):
+        if before is _IDLE and held.clock() - held.proved_at <= held.policy.trust and not held.driver.hung_up(held.raw):
+            return held.raw  # As nearly always.
+        if before is _IDLE and (reason := self._cause_of_death(held.raw)):
             self._give_up(reason)
             before = held.seize()
         elif before is State.BUSY:

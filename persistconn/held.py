@@ -30,6 +30,9 @@ class State(Enum):
     CLOSED = "closed"
 
 
+# For the two moves around each statement: up to Python 3.11 a member of an Enum is looked up by Python code.
+_IDLE, _BUSY, _RESERVED, _VACANT = State.IDLE, State.BUSY, State.RESERVED, State.VACANT
+
 _MOVES = {
     State.IDLE: {State.BUSY, State.RESERVED, State.VACANT, State.CLOSED},
     State.BUSY: {State.IDLE, State.VACANT, State.CLOSED},
@@ -102,14 +105,14 @@ class Held:
     def seize(self) -> State:
         """Take the wire for the owner and return the state that it was in; waits while the sweep pings (``ping_timeout``)."""
         with self._lock:
-            while self.state is State.RESERVED:
+            while self.state is _RESERVED:
                 self._freed.wait()
             if self.is_draining:
                 return State.CLOSED
             before = self.state
-            if before is State.IDLE or before is State.VACANT:
+            if before is _IDLE or before is _VACANT:
                 self.exchanges += 1
-                self._move(State.BUSY)
+                self.state = _BUSY
             return before
 
     def release(self) -> None:
@@ -117,9 +120,10 @@ class Held:
         now = self.clock()
         with self._lock:
             # CLOSED in the meantime by a shutdown that did not wait any longer.
-            if self.state is State.BUSY:
-                self._move(State.IDLE)
-                self._freed.notify_all()
+            if self.state is _BUSY:
+                self.state = _IDLE
+                if self.is_draining:  # A shutdown waits for the end of a statement, and nobody else does.
+                    self._freed.notify_all()
             self.used_at = self.proved_at = now
 
     def vacate(self) -> None:

@@ -38,6 +38,10 @@ class _Wanted(NamedTuple):
     kwargs: dict[str, Any]
 
 
+_Mine = tuple[object, tuple[Any, ...], PersistentConnection]
+"""A thread's own connection, with the place and the arguments that it is known by."""
+
+
 class Keeper:
     """All held connections of one process.
 
@@ -76,14 +80,15 @@ class Keeper:
         session (two Django aliases for one database, say) name a place each. With ``policy.pool`` the connection borrows
         its session when it is used, from a pool for each ``alias`` and these arguments.
         """
-        for arguments, connection in self._mine():
-            if connection.open and arguments[0] is place and arguments[1:] == (driver.name, policy, args, kwargs):
+        asked = driver.name, policy, args, kwargs
+        for its_place, its, connection in self._mine():
+            if its_place is place and its == asked and connection.open:
                 return connection
         wanted = _Wanted(driver, policy, _frozen(args), _frozen(dict(kwargs)))
         connection = self._keep(wanted) if policy.pool is None else self._borrow(wanted, policy.pool, alias)
         connection.watch = getattr(self._local, "watch", None)
         self._forget_mine_closed()
-        self._mine().append(((place, driver.name, *wanted[1:]), connection))
+        self._mine().append((place, (driver.name, *wanted[1:]), connection))
         return connection
 
     def _keep(self, wanted: _Wanted) -> PersistentConnection:
@@ -117,16 +122,16 @@ class Keeper:
     def _tell_keepalive(self, held: Held) -> None:
         self.on_connection(_pace(held.period))
 
-    def _mine(self) -> list[tuple[tuple[Any, ...], PersistentConnection]]:
+    def _mine(self) -> list[_Mine]:
         try:
-            mine: list[tuple[tuple[Any, ...], PersistentConnection]] = self._local.mine
+            mine: list[_Mine] = self._local.mine
         except AttributeError:
             mine = self._local.mine = []
         return mine
 
     def _forget_mine_closed(self) -> None:
         mine = self._mine()
-        mine[:] = [entry for entry in mine if entry[1].open]
+        mine[:] = [entry for entry in mine if entry[-1].open]
 
     def _new_held(self, wanted: _Wanted, owner: Owner) -> Held:
         driver, policy, args, kwargs = wanted
@@ -158,7 +163,7 @@ class Keeper:
         None ends it. Connections that the thread opens meanwhile count among the others.
         """
         self._local.watch = others
-        for _, mine in self._mine():
+        for *_, mine in self._mine():
             mine.watch = own if mine is connection else others
 
     @property
@@ -170,7 +175,7 @@ class Keeper:
         """End the calling thread's unit of work on all its connections; return what had been left open, in words."""
         left: list[str] = []
         self._forget_mine_closed()
-        for _, connection in self._mine():
+        for *_, connection in self._mine():
             left += connection.end_unit()
         for hook in self._boundary_hooks:
             hook()

@@ -25,7 +25,16 @@ _Driver: Any = object  # What :func:`raw_class` puts beneath: the driver is not 
 def raw_class(module: Any) -> Any:
     """Return :class:`RawConnection` on top of the connection class of ``MySQLdb``."""
     rows = type("Rows", (Rows, module._mysql.result), {})
-    return type("RawConnection", (RawConnection, module.connections.Connection), {"module": module, "rows_class": rows})
+    return type(
+        "RawConnection",
+        (RawConnection, module.connections.Connection),
+        {
+            "module": module,
+            "rows_class": rows,
+            "_send": staticmethod(module._mysql.connection.query),
+            "_store": staticmethod(module._mysql.connection.store_result),
+        },
+    )
 
 
 def _unwatched(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,7 +148,24 @@ class RawConnection(_Driver):  # type: ignore[misc]
         if wire.kept:
             self._forget_kept()
         wire.rows, wire.unbuffered, wire.watch = None, unbuffered, None
-        self._call(self._query, sql, sql=sql)
+        if unbuffered or wire.lost or wire.read_status is None:
+            self._call(self._query, sql, sql=sql)
+            return
+        # What _call() does, without its frames.
+        wire.inside, wire.status_is_current = threading.get_ident(), False
+        try:
+            self._send(self, bytes(sql) if isinstance(sql, bytearray) else sql)
+            if self.field_count():
+                wire.rows = self._store(self)
+        except self.module.Error as error:
+            wire.note_error(faults.code_of(error) or 0)
+            raise
+        finally:
+            wire.inside = 0
+            if wire.doomed:
+                self._let_go()
+        wire.status = wire.read_status()
+        wire.status_is_current = True
 
     def _query(self, sql: SQL) -> None:
         super().query(sql)

@@ -17,10 +17,13 @@ from persistconn.drivers import faults, sockets
 from persistconn.drivers.arrival import Arrival, arrive, duplicate
 from persistconn.drivers.base import Fault, Raw, itself
 from persistconn.drivers.faults import code_of
+from persistconn.drivers.packets import Columns, ReadsAhead
 
 _IN_TRANSACTION = 0x0001  # SERVER_STATUS_IN_TRANS of the protocol's status flags
 _AUTOCOMMIT = 0x0002  # SERVER_STATUS_AUTOCOMMIT
 _COM_PING = 0x0E
+# Pings that are sent before the first answers are taken: their owners wait for as many, and not for a thousand.
+_AT_ONCE = 16
 _ERR = b"\xff"
 T = TypeVar("T")
 _CLOSED_BEFORE = ((0, ""), ("Already closed",))
@@ -110,14 +113,21 @@ class PyMySQL:
                 poll.register(raw._sock, select.POLLIN)
             else:
                 yield raw, False
+            if len(waiting) % _AT_ONCE == 0:
+                yield from self._answered(poll, waiting, 0.0, timeout)
         deadline = time.monotonic() + timeout
         while waiting and (left := deadline - time.monotonic()) > 0:
-            for fileno, _ in poll.poll(left * 1000):
-                poll.unregister(fileno)
-                raw = waiting.pop(fileno)
-                yield raw, self._read_pong(raw, max(deadline - time.monotonic(), 0.001))
+            yield from self._answered(poll, waiting, left, left)
         for raw in waiting.values():
             yield raw, False
+
+    def _answered(
+        self, poll: select.poll, waiting: dict[int, Raw], wait: float, timeout: float
+    ) -> Iterator[tuple[Raw, bool]]:
+        for fileno, _ in poll.poll(wait * 1000):
+            poll.unregister(fileno)
+            raw = waiting.pop(fileno)
+            yield raw, self._read_pong(raw, max(timeout, 0.001))
 
     def _send_ping(self, raw: Raw) -> bool:
         try:
@@ -203,7 +213,9 @@ _contexts: dict[str, ssl.SSLContext] = {}
 def _raw_class(module: Any) -> Any:
     """Return PyMySQL's connection class with what persistconn needs: a cheap connect, and a status that can be trusted."""
 
-    class RawConnection(module.connections.Connection):  # type: ignore[misc]
+    class RawConnection(ReadsAhead, module.connections.Connection):  # type: ignore[misc]
+        packet_class = module.protocol.MysqlPacket
+        columns = Columns(module.protocol.FieldDescriptorPacket)
         _read_timeout: float | None
         _write_timeout: float | None
         pid = 0

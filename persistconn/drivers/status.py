@@ -8,6 +8,7 @@ and where they leave a doubt, a transaction *may* be open.
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,20 @@ _MARIADB_CONNECTION_SERVER_STATUS = 30
 _CAPSULE = b"_mysql.connection.native_connection"
 
 
+@functools.cache
+def _library_call(path: str) -> Any:
+    # A library that is opened anew has a class of functions of its own: 3 KiB for each connection.
+    get_info = ctypes.PyDLL(path).mariadb_get_info
+    get_info.restype = ctypes.c_byte
+    return get_info
+
+
+@functools.cache
+def _pointer_of() -> Any:
+    prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
+    return prototype(("PyCapsule_GetPointer", ctypes.pythonapi))
+
+
 def open_reader(c_module: Any, raw: Any) -> Reader | None:
     """Return what reads the flags of a connection, without I/O or the GIL's release; None if the library has no way.
 
@@ -32,18 +47,14 @@ def open_reader(c_module: Any, raw: Any) -> Reader | None:
     """
     try:
         # PyDLL keeps the GIL: giving it up costs more than the call.
-        get_info = ctypes.PyDLL(c_module.__file__).mariadb_get_info
+        get_info = _library_call(c_module.__file__)
         capsule = raw._get_native_connection()
     except (AttributeError, OSError):
         return None
-    pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
-        ("PyCapsule_GetPointer", ctypes.pythonapi)
-    )
-    get_info.restype = ctypes.c_byte
     status = ctypes.c_uint(0)
     # Made once: what ctypes has to convert at each call costs as much as the call.
     arguments = (
-        ctypes.c_void_p(pointer_of(capsule, _CAPSULE)),
+        ctypes.c_void_p(_pointer_of()(capsule, _CAPSULE)),
         ctypes.c_int(_MARIADB_CONNECTION_SERVER_STATUS),
         ctypes.byref(status),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from persistconn import session as words
-from persistconn.session import Session
+from persistconn.session import Session, leaves_nothing
 
 
 def session_after(*statements: str) -> Session:
@@ -99,3 +99,40 @@ def test_a_changed_wait_timeout_is_told() -> None:
 def test_use_is_remembered() -> None:
     """A new connection would start in the database of the connect arguments."""
     assert session_after("USE `other` ;").database == "other"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT GET_LOCK('a', 1)",
+        "SELECT get_lock ('a', 1)",
+        "SELECT RELEASE_ALL_LOCKS()",
+        "SELECT @x := 1",
+        "SELECT 1 INTO @x",
+        "SELECT x INTO @x FROM t",
+        b"SELECT GET_LOCK('a', 1)",
+        b"SELECT @x := 1",
+        "SET SESSION sql_mode = ''",
+        "CREATE TEMPORARY TABLE t (id INT)",
+        "LOCK TABLES t READ",
+        "USE other",
+        "DO GET_LOCK('a', 1)",
+        "WITH q AS (SELECT GET_LOCK('a', 1)) SELECT * FROM q",
+        "/* a comment */ SELECT GET_LOCK('a', 1)",
+    ],
+)
+def test_what_may_leave_something_takes_a_closer_look(sql: str | bytes) -> None:
+    """The quick look lets pass only what leaves nothing."""
+    assert not leaves_nothing(sql)
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT x FROM t WHERE id = 1", b"INSERT INTO t VALUES (1)", bytearray(b"DELETE FROM t")]
+)
+def test_what_leaves_nothing_uses_up_the_setting_of_the_next_transaction(sql: str | bytes) -> None:
+    """As any other statement does."""
+    session = Session()
+    session.note("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+    session.note(sql)
+    assert leaves_nothing(sql)
+    assert session.statements() == []
