@@ -11,7 +11,7 @@ from typing import Any
 
 from persistconn.drivers.base import Raw
 from persistconn.errors import ConnectionLost
-from persistconn.guard import Guard, Watch
+from persistconn.guard import Guard, Prelude, Watch
 from persistconn.held import Held, State
 from persistconn.owner import Owner
 from persistconn.policy import Reason
@@ -32,6 +32,8 @@ class PersistentConnection:
     def __init__(self, held: Held) -> None:
         self._held = held
         self._guard = Guard(held)
+        self.prelude: Prelude | None = None
+        """Who begins transactions with their first statement, if anybody does."""
 
     def __repr__(self) -> str:
         return f"<PersistentConnection to {self._held.describe()}, {self._held.state.value}>"
@@ -49,7 +51,7 @@ class PersistentConnection:
                 held.wait_timeout = held.driver.wait_timeout(raw)
             return answer
 
-        return self._guard.exchange(sql, send)
+        return self._guard.exchange(sql, send, self.prelude)
 
     # --- PEP 249 and what the drivers add to it ---------------------------------------------------------------------
 
@@ -63,7 +65,8 @@ class PersistentConnection:
 
     def commit(self) -> None:
         """Commit. Raises ``OutcomeUnknown`` if the answer was lost, ``TransactionLost`` if the transaction was."""
-        self._guard.exchange("COMMIT", lambda raw: raw.commit())
+        if self.prelude is None or self.prelude.is_commit_due():
+            self._guard.exchange("COMMIT", lambda raw: raw.commit())
 
     def rollback(self) -> None:
         """Roll back; no round trip if nothing is open. After a lost transaction, this ends the refusal."""

@@ -32,6 +32,16 @@ class Watch(Protocol):
         """Hear that the server has rolled the transaction back, or that it is the wrong server."""
 
 
+class Prelude(Protocol):
+    """Somebody who begins transactions with their first statement. Called on the owner's thread."""
+
+    def ahead_of(self, raw: Raw, sql: SQL) -> SQL | None:
+        """Return what must be sent on the same raw connection right before a statement; None if nothing must."""
+
+    def is_commit_due(self) -> bool:
+        """Say whether a COMMIT has anything to commit, or to tell."""
+
+
 class Guard:
     """Stands between a held connection's owner and its raw connection. Owner thread only.
 
@@ -69,23 +79,31 @@ class Guard:
             self._is_misled = False
             self._held.discard(Reason.WRONG_SERVER, orderly=True)
 
-    def exchange(self, sql: SQL, call: Callable[[Raw], T]) -> T:
-        """Run ``call`` on a raw connection that is alive; once more where that can neither lose nor double anything."""
+    def exchange(self, sql: SQL, call: Callable[[Raw], T], prelude: Prelude | None = None) -> T:
+        """Run ``call`` on a raw connection that is alive; once more where that can neither lose nor double anything.
+
+        What ``prelude`` wants sent ahead goes before it on each try, so the statement is never without it.
+        """
         held = self._held
         if self.watch is not None:
             self.screen(sql)
-        driver = held.driver
         for is_last in (False, True):
             raw = self._ready()
-            in_transaction, autocommit = driver.in_transaction(raw), driver.autocommits(raw)
+            in_transaction, autocommit = held.driver.in_transaction(raw), held.driver.autocommits(raw)
+            under_way = sql
             try:
+                if prelude is not None and (ahead := prelude.ahead_of(raw, sql)) is not None:
+                    under_way = ahead
+                    raw.query(ahead)
+                    # The transaction holds nothing yet, so what is lost with it is this statement, as under autocommit=0.
+                    under_way, autocommit = sql, False
                 answer = call(raw)
             except BaseException as error:
-                loss = self._judge(raw, error, sql, in_transaction, autocommit, is_last)
+                loss = self._judge(raw, error, under_way, in_transaction, autocommit, is_last)
                 if loss is Loss.AGAIN and not is_last:
                     continue
                 if loss is not Loss.NOTHING:
-                    self._tell(loss, error, sql)
+                    self._tell(loss, error, under_way)
                 return None  # type: ignore[return-value]  # what commit() and rollback() return
             held.release()
             return answer

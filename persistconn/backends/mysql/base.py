@@ -14,7 +14,7 @@ import_stock_engine()  # Before anything that imports MySQLdb.
 
 from django.db.backends.mysql import base as stock  # noqa: E402
 
-from persistconn.backends.mysql import boundary, orphans  # noqa: E402
+from persistconn.backends.mysql import boundary, orphans, transactions  # noqa: E402
 from persistconn.backends.mysql.creation import DatabaseCreation  # noqa: E402
 from persistconn.backends.mysql.errors import ErrorWrapper  # noqa: E402
 from persistconn.backends.mysql.options import OPTIONS, managed_driver  # noqa: E402
@@ -91,6 +91,11 @@ class DatabaseWrapper(stock.DatabaseWrapper):
     def _dress(self) -> object:
         assert self.connection is not None
         return self.isolation_level, self.connection.settings
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        assert self.connection is not None
+        with self.wrap_database_errors:
+            (transactions.switch_on if autocommit else transactions.switch_off)(self.connection)
 
     @cached_property
     def wrap_database_errors(self) -> ErrorWrapper:

@@ -1,0 +1,139 @@
+"""Transactions that begin with their first statement: ``BEGIN`` in place of ``SET autocommit=0`` and ``SET autocommit=1``.
+
+While Django has autocommit off, the server keeps it on, and a statement that finds no transaction open is preceded by BEGIN
+on the same raw connection. An empty block costs nothing. Where BEGIN is not enough, or might commit what is open, the rest of
+the block runs under ``autocommit=0`` after all: that begins by itself, commits nothing and releases no lock.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pymysql.constants import CLIENT
+
+from persistconn.session import TABLE_LOCK
+from persistconn.statement import SQL, Effect, effect, first_word
+
+if TYPE_CHECKING:
+    from persistconn.connection import PersistentConnection
+    from persistconn.drivers.base import Raw
+
+BEGIN = "BEGIN"
+AUTOCOMMIT_OFF = "SET autocommit=0"
+
+
+class Need(Enum):
+    """What a statement needs to be in a transaction wherever it is in one under ``autocommit=0``."""
+
+    NOTHING = "it touches no rows, or is about transactions itself"
+    TRANSACTION = "it stays inside the transaction that it finds"
+    AUTOCOMMIT_OFF = "it may commit and go on, or is not known: what it does behind that is in a transaction too"
+
+
+_STAYS_INSIDE = frozenset(
+    {
+        "SELECT",
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+        "REPLACE",
+        "WITH",
+        "SAVEPOINT",
+        "SHOW",
+        "DO",
+        "DESCRIBE",
+        "DESC",
+        "EXPLAIN",
+    }
+)
+# ROLLBACK TO and RELEASE name a savepoint: without its transaction it is not there, and the server says so.
+_NEEDS_NOTHING = frozenset({"COMMIT", "ROLLBACK", "RELEASE", "USE"})
+
+
+def need(sql: SQL) -> Need:
+    """Say what a statement needs. Pure."""
+    word = first_word(sql)
+    if word in _STAYS_INSIDE:
+        return Need.TRANSACTION
+    if word in _NEEDS_NOTHING or (word in ("SET", "BEGIN", "START") and _is_plain(word, sql)):
+        return Need.NOTHING
+    return Need.AUTOCOMMIT_OFF
+
+
+def _is_plain(word: str, sql: SQL) -> bool:
+    if word == "BEGIN":
+        # MariaDB's BEGIN NOT ATOMIC ... END holds any number of statements.
+        text = sql if isinstance(sql, str) else bytes(sql).decode("latin-1")
+        return text.rstrip("; \t\r\n").upper().endswith(("BEGIN", "WORK"))
+    # A SET with a function or a subquery reads tables; one that switches autocommit on commits, if it was off.
+    return effect(sql) is (Effect.SETTING if word == "SET" else Effect.BEGIN)
+
+
+class LazyBegin:
+    """Has a transaction begun right before its first statement, and none committed by that. Owner thread only.
+
+    One lives from ``set_autocommit(False)`` to ``set_autocommit(True)``; ``atomic`` calls both.
+    """
+
+    def __init__(self, connection: PersistentConnection) -> None:
+        self._connection = connection
+        held = connection._held
+        # A transaction that was begun by hand, before: what has become of it since then was not watched.
+        self._stayed_inside = not held.driver.in_transaction(held.raw)
+        self._has_committed = False
+
+    def ahead_of(self, raw: Raw, sql: SQL) -> SQL | None:
+        """Return what must be sent on this raw connection right before a statement; None if nothing must."""
+        held, needed = self._connection._held, need(sql)
+        is_in_doubt = self._is_in_doubt(raw)
+        self._stayed_inside, self._has_committed = needed is Need.TRANSACTION, False
+        if needed is Need.NOTHING or not held.driver.autocommits(raw):
+            return None
+        if needed is Need.AUTOCOMMIT_OFF or is_in_doubt:
+            return AUTOCOMMIT_OFF
+        if held.driver.in_transaction(raw):
+            return None
+        # BEGIN would release locked tables.
+        return AUTOCOMMIT_OFF if TABLE_LOCK in held.session.held else BEGIN
+
+    def _is_in_doubt(self, raw: Raw) -> bool:
+        """Say whether the server may have ended the transaction, or begun one, without telling."""
+        if self._has_committed:
+            # The COMMIT was answered with an error; or it was a chain, but then nothing is lost by caution.
+            return bool(self._connection._held.driver.in_transaction(raw))
+        # PyMySQL reads the status with OK packets only. Rows change nothing if the statement was one that stays inside;
+        # an error may have ended the transaction (a deadlock), and so may one in the middle of rows.
+        return not (raw.status_is_current or (self._stayed_inside and _has_all_rows(raw)))
+
+    def is_commit_due(self) -> bool:
+        """Say whether a COMMIT has anything to commit, or to tell: a loss, say."""
+        held = self._connection._held
+        self._has_committed = True
+        if self._connection._guard.is_refusing or held.interrupted:
+            return True
+        return held.has_raw and held.driver.in_transaction(held.raw)
+
+
+def _has_all_rows(raw: Raw) -> bool:
+    # A result lets go of its connection at the end of its rows, and not at an error; after an error there may be none.
+    return raw._result is not None and raw._result.connection is None
+
+
+def switch_off(connection: PersistentConnection) -> None:
+    """Do what ``SET autocommit=0`` is for, without a round trip."""
+    if connection.client_flag & CLIENT.MULTI_STATEMENTS:
+        # Several statements in one text can commit and go on.
+        connection.autocommit(False)
+    elif connection.prelude is None:
+        connection.prelude = LazyBegin(connection)
+
+
+def switch_on(connection: PersistentConnection) -> None:
+    """Commit what is open and have each statement commit itself; no round trip if nothing is open."""
+    held = connection._held
+    if not held.driver.autocommits(held.raw):
+        connection.autocommit(True)
+    elif connection.prelude is not None:
+        connection.commit()
+    connection.prelude = None
