@@ -60,6 +60,8 @@ class Keeper:
         self._boundary_hooks: list[Callable[[], None]] = []
         self._renewals = Renewals()
         self._lenders = Lenders()
+        self.outlives_unit: Callable[[PersistentConnection], bool] = lambda connection: False
+        """Says that what is open on a connection is somebody's who outlives the thread's unit: a Django TestCase's."""
         self.on_connection: Callable[[float], None] = lambda pace: None
         """Called after each connect with the pace that it needs: the keepalive starts, or goes faster."""
 
@@ -176,7 +178,8 @@ class Keeper:
         left: list[str] = []
         self._forget_mine_closed()
         for *_, connection in self._mine():
-            left += connection.end_unit()
+            if not self.outlives_unit(connection):
+                left += connection.end_unit()
         for hook in self._boundary_hooks:
             hook()
         return left

@@ -74,8 +74,12 @@ def test_a_test_case_keeps_its_transaction(project: Callable[..., pytest.RunResu
                 with persistconn.Executor(max_workers=2) as pool:
                     self.assertEqual(pool.submit(Invoice.objects.count).result(), 0)
                 self.assertEqual(Invoice.objects.count(), 2)
+            def test_a_unit_of_work_on_its_own_thread(self):
+                with persistconn.unit_of_work():
+                    Invoice.objects.create(amount=2)
+                self.assertEqual(Invoice.objects.count(), 2)
             def test_a_job_is_refused(self):
                 with pytest.raises(persistconn.NotReplayable): settle(1)
                 self.assertEqual(Invoice.objects.count(), 1)
     """
-    project(code, "-p", "django").assert_outcomes(passed=3)
+    project(code, "-p", "django").assert_outcomes(passed=4)

@@ -159,8 +159,15 @@ class DatabaseWrapper(stock.DatabaseWrapper):
         self.health_check_done = self.errors_occurred
         self.errors_occurred = False
 
+    @property
+    def is_a_tests(self) -> bool:
+        """Whether a ``TestCase`` has its transaction open here, around all units of work of the test."""
+        return any(getattr(block, "_from_testcase", False) for block in self.atomic_blocks)
+
     def end_unit(self) -> None:
-        """End the unit of work at its real end, where an atomic block that is still open is nobody's any more."""
+        """End the unit of work at its real end, where an atomic block that is still open is nobody's any more, or a test's."""
+        if self.is_a_tests:
+            return
         if self.in_atomic_block:
             self.in_atomic_block = False
             self.closed_in_transaction = False

@@ -11,6 +11,7 @@ from persistconn.keeper import KEEPER
 
 if TYPE_CHECKING:
     from persistconn.backends.mysql.base import DatabaseWrapper
+    from persistconn.connection import PersistentConnection
 
 
 def register(engine: type[DatabaseWrapper]) -> None:
@@ -24,4 +25,9 @@ def register(engine: type[DatabaseWrapper]) -> None:
         reset_queries()
         orphans.retire_all()
 
+    def outlives_unit(connection: PersistentConnection) -> bool:
+        wrappers = (wrapper for wrapper in connections.all(initialized_only=True) if isinstance(wrapper, engine))
+        return any(wrapper.connection is connection and wrapper.is_a_tests for wrapper in wrappers)
+
     KEEPER.at_boundary(end_unit)
+    KEEPER.outlives_unit = outlives_unit
