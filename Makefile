@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 DRIVERS := $(VENV)/.drivers
+BENCH := $(VENV)/.bench
 
 # tox looks for interpreters on PATH, where pyenv shows only those that are switched on; these are all it has installed.
 PYENV_BINS := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[0-9]*/bin)
@@ -10,7 +11,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH)$(if $(PYENV_BINS),:$(subst $(SPACE),:,$(strip $(PYENV_BINS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-mysql faults-mysql lint types format django-suite faults campaigns soak mutants clean
+.PHONY: help demo test test-mysql faults-mysql lint types format django-suite faults campaigns soak mutants bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -26,8 +27,11 @@ test: $(READY)  ## lint, types, and the tests of the built wheel against a priva
 
 test-mysql: $(DRIVERS)  ## the tests that need MySQL, against a private one, and faults-mysql
 	@scripts/need-mariadb
-	@line=$$(scripts/need-mysql) && eval "$$line" && PERSISTCONN_REQUIRE_MYSQL=1 \
-		$(VENV)/bin/python -m pytest -k 'not mariadb' tests/contract tests/servers/test_private_mysql.py
+	@line=$$(scripts/need-mysql) && eval "$$line" && export PERSISTCONN_REQUIRE_MYSQL=1 && \
+		$(VENV)/bin/python -m pytest -n 3 --dist worksteal -k 'not mariadb' \
+			tests/contract tests/servers/test_private_mysql.py tests/servers/test_django_transactions.py && \
+		$(VENV)/bin/python -m pytest tests/testing/test_tools.py \
+			--persistconn-server=$$([ -n "$$PERSISTCONN_MYSQL_IMAGE" ] && echo container || echo mysql)
 	@$(MAKE) --no-print-directory faults-mysql
 
 # Of a container where an image is named, else of a private server.
@@ -66,6 +70,10 @@ mutants: $(READY)  ## break one promise at a time and see a test go red
 	@scripts/need-mariadb
 	@$(VENV)/bin/python scripts/mutants
 
+bench: $(BENCH)  ## what safety costs, beside the usual cures: 15 minutes, into docs/benchmarks.md
+	@scripts/need-mariadb
+	@$(VENV)/bin/python -m benchmarks $(ARGS)
+
 clean:  ## remove what the other targets have made
 	rm -rf $(VENV) .tox .cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -82,4 +90,8 @@ $(READY): setup.py
 $(DRIVERS): $(READY)
 	@! scripts/need-mysqlclient $(VENV)/bin/python || \
 		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'mysqlclient>=2.2'
+	@touch $@
+
+$(BENCH): $(DRIVERS)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,demo,test]'
 	@touch $@
