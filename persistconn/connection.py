@@ -15,6 +15,7 @@ from persistconn.guard import Guard, Prelude, Watch
 from persistconn.held import Held, State
 from persistconn.owner import Owner
 from persistconn.policy import Reason
+from persistconn.session import XA
 from persistconn.statement import SQL
 
 
@@ -227,7 +228,11 @@ class PersistentConnection:
             held.discard(Reason.UNREAD)
         if self._guard.is_refusing or (held.state is State.IDLE and held.driver.in_transaction(held.raw)):
             left.append(f"an open transaction on {held.describe()}")
-            self.rollback()
+            if XA in held.session.held:
+                # The server refuses to roll it back so, but does when its session ends, right below.
+                self._guard.forgive()
+            else:
+                self.rollback()
         if held.session.is_pinned:
             held.discard(Reason.SESSION_STATE, orderly=True)
             held.session.forget_state()

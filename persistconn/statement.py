@@ -53,7 +53,8 @@ class Effect(Enum):
 # SET that outlives the session, or that ends a transaction.
 _SET_BEYOND = re.compile(r"\bGLOBAL\b|\bPERSIST|\bPASSWORD\b|\bROLE\b|\bSTATEMENT\b|\(", re.IGNORECASE)
 _AUTOCOMMIT_ON = re.compile(r"\bAUTOCOMMIT\s*:?=(?!\s*(?:0|OFF\b|FALSE\b))", re.IGNORECASE)
-_EFFECTS = {"BEGIN": Effect.BEGIN, "COMMIT": Effect.COMMIT, "ROLLBACK": Effect.ROLLBACK}
+# MariaDB's BEGIN NOT ATOMIC ... END holds any number of statements.
+_BEGIN = re.compile(r"\b(?:BEGIN(?:\s+WORK)?|START\s+TRANSACTION\b[^;]*)[\s;]*$", re.IGNORECASE)
 
 
 def first_word(sql: SQL) -> str:
@@ -68,22 +69,25 @@ def effect(sql: SQL) -> Effect:
     word = first_word(text)
     if word in _READS and _is_plain_read(text):
         return Effect.READ
-    if word == "START":
-        return Effect.BEGIN if "TRANSACTION" in text.upper() else Effect.COMMITS
-    if word == "USE" or (word == "SET" and not _SET_BEYOND.search(text)):
+    if word in ("BEGIN", "START"):
+        return Effect.BEGIN if _BEGIN.search(text) and _is_alone(text) else Effect.COMMITS
+    if (word == "USE" or (word == "SET" and not _SET_BEYOND.search(text))) and _is_alone(text):
         # Switching autocommit on is what BEGIN is: it commits what is open.
         return Effect.BEGIN if _AUTOCOMMIT_ON.search(text) else Effect.SETTING
-    if word == "ROLLBACK" and re.search(r"\bTO\b", text, re.IGNORECASE):
-        return Effect.INSIDE
+    if word == "ROLLBACK" and _is_alone(text):
+        return Effect.INSIDE if re.search(r"\bTO\b", text, re.IGNORECASE) else Effect.ROLLBACK
     if word in _STAYS_INSIDE:
         return Effect.INSIDE
-    return _EFFECTS.get(word, Effect.COMMITS)
+    return Effect.COMMIT if word == "COMMIT" else Effect.COMMITS
 
 
 def _is_plain_read(text: str) -> bool:
-    # A semicolon inside may separate a second statement (or stand in a string: then it is merely not read again).
-    one_statement = ";" not in text.rstrip().rstrip(";")
-    return one_statement and not _SIDE_EFFECT.search(text) and not _WRITE_INSIDE.search(text)
+    return _is_alone(text) and not _SIDE_EFFECT.search(text) and not _WRITE_INSIDE.search(text)
+
+
+def _is_alone(text: str) -> bool:
+    # A semicolon inside may separate a second statement (or stand in a string: then it is merely not sent again).
+    return ";" not in text.rstrip().rstrip(";")
 
 
 def _text(sql: SQL) -> str:

@@ -243,3 +243,11 @@ def test_exception_at_any_moment_never_leads_to_another_query_s_rows(
     assert not worker.is_alive()
     assert [pair for pair in answers if pair[0] != pair[1]] == []
     assert answers
+
+
+def test_close_ends_what_the_server_refuses_to_roll_back(conn: Any) -> None:
+    """An XA transaction that was ended but not committed: it goes with its session."""
+    for sql in ("XA START 'x'", "INSERT INTO t (x) VALUES (1)", "XA END 'x'"):
+        run(conn, sql)
+    conn.close()
+    assert run(conn, "SELECT COUNT(*) FROM t") == ((0,),)

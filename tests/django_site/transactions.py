@@ -53,13 +53,16 @@ def quiet(site: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def sent(site: Any) -> Callable[[], list[str]]:
-    """Return the first words of all that the server was sent since the last call, by everybody but the test itself."""
+    """Return the first words of all that the server was sent since the last call, by everybody but the test itself.
+
+    Without the goodbyes, which it writes down some time later.
+    """
     numbers()  # Connects, if nobody has.
 
     def take() -> list[str]:
         rows = site.ask(
             "SELECT command_type, CONVERT(argument USING utf8mb4) FROM mysql.general_log"
-            " WHERE thread_id <> CONNECTION_ID() ORDER BY event_time"
+            " WHERE thread_id <> CONNECTION_ID() AND command_type <> 'Quit' ORDER BY event_time"
         )
         site.ask("TRUNCATE TABLE mysql.general_log")
         return [text.split("(")[0].split()[0].upper() if kind == "Query" else kind for kind, text in rows]

@@ -45,6 +45,7 @@ class DatabaseWrapper(stock.DatabaseWrapper):
         self._session = orphans.Tie(self)
         self._owner = WrapperOwner(self, KEEPER.owner())
         self._is_closed = False
+        self._is_as_left = False
         super().__init__(settings_dict, alias)
 
     def get_connection_params(self) -> dict[str, Any]:
@@ -63,6 +64,7 @@ class DatabaseWrapper(stock.DatabaseWrapper):
             connection.encoders.pop(bytes)
         connection.alias = self.alias
         self._is_closed = False
+        self._is_as_left = connection.dress == self._dress(connection)
         self._session.hold(connection)
         if self.allow_thread_sharing:
             connection.owner = self._owner
@@ -84,13 +86,13 @@ class DatabaseWrapper(stock.DatabaseWrapper):
     def init_connection_state(self) -> None:
         """Set the session up, unless it is as another ``connect()`` has left it: so ``close()`` costs no round trip."""
         assert self.connection is not None
-        if self.connection.dress != self._dress():
+        is_as_left, self._is_as_left = self._is_as_left, False
+        if not is_as_left:
             super().init_connection_state()
-            self.connection.dress = self._dress()
+            self.connection.dress = self._dress(self.connection)
 
-    def _dress(self) -> object:
-        assert self.connection is not None
-        return self.isolation_level, self.connection.settings
+    def _dress(self, connection: PersistentConnection) -> object:
+        return self.isolation_level, connection.settings
 
     def _set_autocommit(self, autocommit: bool) -> None:
         assert self.connection is not None

@@ -62,10 +62,6 @@ def need(sql: SQL) -> Need:
 
 
 def _is_plain(word: str, sql: SQL) -> bool:
-    if word == "BEGIN":
-        # MariaDB's BEGIN NOT ATOMIC ... END holds any number of statements.
-        text = sql if isinstance(sql, str) else bytes(sql).decode("latin-1")
-        return text.rstrip("; \t\r\n").upper().endswith(("BEGIN", "WORK"))
     # A SET with a function or a subquery reads tables; one that switches autocommit on commits, if it was off.
     return effect(sql) is (Effect.SETTING if word == "SET" else Effect.BEGIN)
 
