@@ -1,0 +1,31 @@
+"""A Django site under ASGI: what counts is OPTIONS["pool"]."""
+
+from __future__ import annotations
+
+import os
+
+SECRET_KEY = "of an example"
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "views"
+ASGI_APPLICATION = "asgi.application"
+INSTALLED_APPS = ["django.contrib.sessions"]
+MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+DATABASES = {
+    "default": {
+        "ENGINE": "persistconn.backends.mysql",
+        "HOST": os.environ.get("SHOP_DB_HOST", "127.0.0.1"),
+        "PORT": os.environ.get("SHOP_DB_PORT", "3306"),
+        "USER": os.environ.get("SHOP_DB_USER", "shop"),
+        "PASSWORD": os.environ.get("SHOP_DB_PASSWORD", ""),
+        "NAME": os.environ.get("SHOP_DB_NAME", "shop"),
+        "OPTIONS": {
+            "charset": "utf8mb4",
+            # Django runs what blocks on a thread that lives for one request, so a connection for each thread would be
+            # one for each request.
+            "pool": {"max_size": 5, "timeout": 30},
+        },
+    },
+}

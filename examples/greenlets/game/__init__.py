@@ -1,0 +1,1 @@
+"""A game that costs a coin for each move."""
