@@ -36,6 +36,7 @@ from persistconn.once.engines import engines_at
 from persistconn.once.history import History, Mishap
 from persistconn.once.identity import elect, end_lost_sessions, identify, note_lost, resign
 from persistconn.once.line import Line
+from persistconn.once.lockwaits import longest_wait
 from persistconn.once.protocol import NotDueYet, NotOneRow, OneByOne, Together, Torn
 from persistconn.once.records import Records
 from persistconn.once.rows import Row, RowState, Statements, row_of
@@ -290,8 +291,17 @@ class Attempt:
             raise block.refusal from (failure if failure is not block.refusal else None)
         if block.loss is not None or block.undone is not None or isinstance(failure, ConnectionLost):
             raise self.mishap(block.loss or block.undone or failure, is_own=True)
+        if failure is not None and self._has_waited_short(failure):
+            block.undone = failure
+            raise self.mishap(failure, is_own=True)
         if failure is None and objection is not None:
             raise NotReplayable(f"the job {self._order.token.job} {objection}")
+
+    def _has_waited_short(self, failure: BaseException) -> bool:
+        """Say whether the job gave a lock up only because a longer wait would have looked like a loss: it waits on, then."""
+        cause = failure if isinstance(failure, self.line.Error) else failure.__cause__
+        is_short = longest_wait(self.line.opening.kwargs.get("read_timeout")) is not None
+        return is_short and isinstance(cause, self.line.Error) and code_of(cause) == LOCK_WAIT
 
     # --- after -----------------------------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ def locked(bench: Any, *statements: str) -> Iterator[Callable[[], Any]]:
 
 
 def test_a_job_that_waits_for_too_long_is_told_so_and_has_lost_nothing(limited: Any) -> None:
-    """1205, the server's own answer, on the same session: no replay, and no attempt that ends another one's session."""
+    """1205, the server's own answer, on the same session: no attempt ends another one's session."""
     runs: list[int] = []
 
     def function() -> None:
@@ -50,10 +50,27 @@ def test_a_job_that_waits_for_too_long_is_told_so_and_has_lost_nothing(limited: 
 
     limited.add(1)
     with locked(limited, "UPDATE t SET x = 9"), pytest.raises(limited.module.OperationalError) as told:
-        limited.job(function, name="waits")()
+        limited.job(function, name="waits", retries=1)()
     assert told.value.args[0] == 1205
-    assert runs == [limited.session]
+    assert runs == [limited.session] * 2
     assert (limited.effects, limited.states) == ([1], [])
+
+
+def test_a_job_whose_wait_was_cut_short_waits_on(limited: Any) -> None:
+    """The server would have let it wait for longer: in another attempt it does, on the same session."""
+    runs: list[int] = []
+
+    def function() -> None:
+        runs.append(limited.session)
+        if len(runs) == 2:
+            give_back()
+        limited.run("UPDATE t SET x = x + 1")
+
+    limited.add(1)
+    with locked(limited, "UPDATE t SET x = 9") as give_back:
+        limited.job(function, name="waits")()
+        assert runs == [limited.session] * 2
+    assert (limited.effects, limited.states) == ([2], ["done"])
 
 
 def test_a_job_that_waits_for_its_token_waits_on(limited: Any) -> None:
