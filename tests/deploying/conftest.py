@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from json import loads
 from pathlib import Path
 from typing import Any
@@ -147,20 +149,29 @@ class Program:
         with ThreadPoolExecutor(at_once) as browsers:
             return list(browsers.map(lambda _: self.get(path), range(requests)))
 
-    def wait_until_it_serves(self) -> None:
-        """Wait for the first success."""
+    def wait_until_it_serves(self, page: str) -> None:
+        """Wait for the first answer."""
         deadline = time.monotonic() + START_LIMIT
-        while not self._serves():
+        while not self._serves(page):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"it does not serve:\n{self.said()}")
             time.sleep(0.05)
 
-    def _serves(self) -> bool:
+    def _serves(self, page: str) -> bool:
         try:
-            self.get()
+            self.get(page)
+        except urllib.error.HTTPError:
+            return True  # Whoever wants a success sees to it himself.
         except OSError:
             return False
         return True
+
+    def kill(self) -> None:
+        """End it at once, and all that it has started."""
+        # The group has the workers of a master that is gone, too.
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def stop(self) -> None:
         """End it in order (SIGTERM), and fail if it does not end."""
@@ -168,7 +179,7 @@ class Program:
         try:
             self.process.wait(END_LIMIT)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.kill()
             pytest.fail(f"it did not end on SIGTERM:\n{self.said()}")
 
 
@@ -226,25 +237,25 @@ class Example:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
         started = Program(process, log, port)
         self._started.append(started)
         return started
 
     @contextmanager
-    def serving(self, command: Callable[[int], list[str]]) -> Iterator[Program]:
-        """Start a server on a port that is free, wait until it serves, and end it in order."""
+    def serving(self, command: Callable[[int], list[str]], page: str = "/") -> Iterator[Program]:
+        """Start a server on a port that is free, wait until it answers for a page, and end it in order."""
         port = pick_port(HOST)
         started = self.launch(*command(port), port=port)
-        started.wait_until_it_serves()
+        started.wait_until_it_serves(page)
         yield started
         started.stop()
 
     def close(self) -> None:
         """End what is left."""
         for started in self._started:
-            started.process.kill()
-            started.process.wait()
+            started.kill()
 
 
 @pytest.fixture
