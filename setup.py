@@ -54,7 +54,14 @@ setup(
         ],
         "demo": ["rich>=13"],
         "mysqlclient": ["mysqlclient>=2.2"],
-        "test": ["PyMySQL[rsa]", "pytest>=8", "pytest-django>=4.9", "pytest-randomly>=3.15", "pytest-xdist>=3.6", "rich>=13"],
+        "test": [
+            "PyMySQL[rsa]",
+            "pytest>=8",
+            "pytest-django>=4.9",
+            "pytest-randomly>=3.15",
+            "pytest-xdist>=3.6",
+            "rich>=13",
+        ],
         # What a project's own tests need of us; PyMySQL logs in to a MySQL in a container by TLS or by RSA.
         "testing": ["PyMySQL[rsa]", "pytest>=8", "testcontainers>=4.8"],
     },

@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from persistconn import forking
 from persistconn.drivers.base import Raw
 from persistconn.errors import ConnectionLost
 from persistconn.guard import Guard, Prelude, Watch
@@ -240,5 +241,6 @@ class PersistentConnection:
 
     def retire(self) -> None:
         """Really close the connection, for good, and drop it from ``connections()``."""
+        forking.check()  # In a forked child the goodbye would end its parent's session.
         self._guard.screen("RETIRE")
         self._held.close(Reason.RETIRED)

@@ -20,6 +20,14 @@ def patcher() -> str | None:
     return None
 
 
+def check(pool: object) -> None:
+    """Raise ConfigError, when the program starts and not with its first query, for what cannot work under greenlets."""
+    if pool is None:
+        refuse_to_keep()
+    else:
+        check_import_order()
+
+
 def refuse_to_keep() -> None:
     """Raise ConfigError where a connection for each thread would be one for each greenlet."""
     if (library := patcher()) is not None:

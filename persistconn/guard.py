@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import current_thread, get_ident
 from typing import Any, NoReturn, Protocol, TypeVar
 
+from persistconn import forking
 from persistconn.drivers import Fault
 from persistconn.drivers.base import Raw
 from persistconn.drivers.faults import SERVER_LOST
@@ -131,6 +132,7 @@ class Guard:
 
     def _ready(self) -> Raw:
         """Return the raw connection, seized, alive as far as can be told without a round trip."""
+        forking.check()
         held = self._held
         if get_ident() != held.owner.ident:
             self.check_owner()
@@ -264,6 +266,7 @@ class Guard:
 
     def check_owner(self) -> None:
         """Raise the driver's ``ProgrammingError`` on any thread but the owner's."""
+        forking.check()
         held = self._held
         if get_ident() == held.owner.ident:
             return

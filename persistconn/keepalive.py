@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import threading
 from collections.abc import Callable
 from datetime import timezone
 from typing import Any
 
-from persistconn import log
+from persistconn import forking, log
 from persistconn.keeper import KEEPER, Keeper
 
 _NAME = "persistconn"
@@ -94,6 +93,7 @@ class Keepalive:
 
     def stop(self) -> None:
         """Stop the sweep; waits for one under way (``ping_timeout``). The user's scheduler goes on without it."""
+        forking.check()  # A forked child would wait for a thread of its parent's.
         with self._lock:
             scheduler, self._scheduler = self._scheduler, None
             self._swept_at = math.inf
@@ -111,7 +111,7 @@ class Keepalive:
                 scheduler.remove_executor(_NAME)
                 scheduler.remove_executor(_CHORES)
 
-    def after_fork_in_child(self) -> None:
+    def after_fork_in_child(self, survivor: int | None = None) -> None:  # noqa: ARG002
         """Forget the scheduler, whose thread is the parent's; the child's first connection starts another."""
         self._lock = threading.RLock()
         self._scheduler = None
@@ -202,4 +202,4 @@ KEEPALIVE = Keepalive(KEEPER)
 use_scheduler = KEEPALIVE.use_scheduler
 KEEPER.on_connection = KEEPALIVE.ensure_running
 KEEPER.at_boundary(KEEPALIVE.look_after)
-os.register_at_fork(after_in_child=KEEPALIVE.after_fork_in_child)
+forking.at_fork(KEEPALIVE.after_fork_in_child)

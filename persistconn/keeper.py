@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from persistconn import greenlets, log
+from persistconn import forking, greenlets, log
 from persistconn.connection import PersistentConnection
 from persistconn.drivers import Driver
 from persistconn.gate import Gate
@@ -19,7 +18,7 @@ from persistconn.held import Held, State
 from persistconn.lending import Lender, Lenders
 from persistconn.lent import LentConnection
 from persistconn.opening import Opening
-from persistconn.owner import Owner, current_owner
+from persistconn.owner import Owner, current_owner, owner_of
 from persistconn.policy import Policy, Pool, Reason
 from persistconn.snapshot import ConnectionView
 from persistconn.sweep import Renewals, Sweep
@@ -82,6 +81,7 @@ class Keeper:
         session (two Django aliases for one database, say) name a place each. With ``policy.pool`` the connection borrows
         its session when it is used, from a pool for each ``alias`` and these arguments.
         """
+        forking.check()
         asked = driver.name, policy, args, kwargs
         for its_place, its, connection in self._mine():
             if its_place is place and its == asked and connection.open:
@@ -176,6 +176,7 @@ class Keeper:
     def end_unit(self) -> list[str]:
         """End the calling thread's unit of work on all its connections; return what had been left open, in words."""
         left: list[str] = []
+        forking.check()
         self._forget_mine_closed()
         for *_, connection in self._mine():
             if not self.outlives_unit(connection):
@@ -265,19 +266,23 @@ class Keeper:
             log.warning("could not cancel it: %s", error, extra={"action": "cancel"})
         held.wait_until_free(1.0)
 
-    def after_fork_in_child(self) -> None:
-        """Forget the parent's connections in a forked child, without a word on their sockets."""
+    def after_fork_in_child(self, survivor: int | None = None) -> None:
+        """Forget the parent's connections in a forked child, without a word on their sockets.
+
+        ``survivor`` is the ident of the thread that forked (None: the calling one); what is its own can be used again.
+        """
         self._lock = threading.Lock()
         self._gates.clear()
         self._renewals = Renewals()
         for held in self._held:
             held.forget_after_fork()
             held.opening.gate = self._gate_to(held.address)
-        own = current_owner()
+        own = current_owner() if survivor is None else owner_of(survivor)
         self._lenders.after_fork_in_child(own)
         self._held = [held for held in self._held if held.owner is own]
 
     def _all(self) -> list[Held]:
+        forking.check()
         with self._lock:
             return list(self._held)
 
@@ -305,4 +310,4 @@ def _target(arguments: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 KEEPER = Keeper()
-os.register_at_fork(after_in_child=KEEPER.after_fork_in_child)
+forking.at_fork(KEEPER.after_fork_in_child)

@@ -243,7 +243,7 @@ class Lender:
             self._free += made
             return made
 
-    def after_fork_in_child(self, own: Owner) -> None:
+    def after_fork_in_child(self, own: Owner | None) -> None:
         """Forget in a forked child what is its parent's: all but what the forking thread has borrowed."""
         self._lock = threading.Lock()
         mine = [reference for reference in self._loans if (claim := reference()) and claim.owner is own]
@@ -292,7 +292,7 @@ class Lenders:
             for _, lender in self._lenders:
                 lender.rest()
 
-    def after_fork_in_child(self, own: Owner) -> None:
+    def after_fork_in_child(self, own: Owner | None) -> None:
         """Forget in a forked child what is its parent's."""
         self._lock = threading.Lock()
         for _, lender in self._lenders:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import current_thread, get_ident
 from typing import Any
 
+from persistconn import forking
 from persistconn.connection import PersistentConnection
 from persistconn.guard import Guard, Watch
 from persistconn.held import State
@@ -37,6 +38,7 @@ class LentConnection(PersistentConnection):
         return super().__getattr__(name)
 
     def _borrow(self) -> None:
+        forking.check()
         if get_ident() != self._owner.ident:
             raise self._lender.errors.ProgrammingError(
                 f"the connection to {self._lender.name} of {self._owner.name} was used by the thread"

@@ -6,6 +6,7 @@ import threading
 from types import ModuleType
 from typing import Any
 
+from persistconn import greenlets
 from persistconn.connection import PersistentConnection
 from persistconn.drivers import Driver, driver_for
 from persistconn.keeper import KEEPER
@@ -51,9 +52,11 @@ def manage(module: ModuleType, **settings: Any) -> ManagedModule:
     """Wrap a PEP 249 module so that ``connect()`` keeps one connection per thread; the same wrapper for the same settings.
 
     The settings are those of :class:`persistconn.Policy`; durations are float seconds. Raises ``ConfigError`` for a
-    module that is none, or for settings that cannot work. Safe to call from any thread.
+    module that is none, or for settings that cannot work, which under patched threading is any without a ``pool``. Safe
+    to call from any thread.
     """
     policy = Policy.from_settings(settings)
+    greenlets.check(policy.pool)
     inner = module.managed if isinstance(module, ManagedModule) else module
     with _lock:
         key = (id(inner), policy)

@@ -33,6 +33,7 @@ class Owner:
 
 
 _local = _Local()
+_by_ident: weakref.WeakValueDictionary[int, Owner] = weakref.WeakValueDictionary()
 
 
 def local_class() -> type:
@@ -46,5 +47,11 @@ def current_owner() -> Owner:
         return _local.owner
     except AttributeError:
         _local.tether = _Tether()
-        _local.owner = Owner(_local.tether)
+        _local.owner = _by_ident[threading.get_ident()] = Owner(_local.tether)
         return _local.owner
+
+
+def owner_of(ident: int) -> Owner | None:
+    """Return the ``Owner`` of the living thread with this ident; None of one that has never connected."""
+    owner = _by_ident.get(ident)
+    return owner if owner is not None and owner.is_alive else None

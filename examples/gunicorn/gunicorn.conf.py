@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-# gunicorn patches threading when it loads this worker class, before the site, and so persistconn, is imported.
+# Each worker patches threading before it loads the site, and so persistconn. With preload_app the master loads it, before
+# any worker patches: put `from gevent import monkey` and `monkey.patch_all()` at the top of this file then.
 worker_class = "gevent"
 workers = 2
 worker_connections = 1000
