@@ -79,11 +79,11 @@ def test_system_configuration_is_not_read(server: MariaDB) -> None:
     assert b"--no-defaults" in command[:2]
 
 
-def test_test_user_may_do_all_and_nobody_else_may_log_in(server: MariaDB) -> None:
+def test_test_user_may_do_all_and_nobody_else_may_log_in(own_server: MariaDB) -> None:
     """The accounts are `test` with every right, the server's own, and root on the unix socket."""
-    rows = query(server, "SELECT user, host FROM mysql.user ORDER BY user")
+    rows = query(own_server, "SELECT user, host FROM mysql.user ORDER BY user")
     assert rows == (("mariadb.sys", "localhost"), ("root", "localhost"), ("test", "%"))
-    ((grant,),) = query(server, "SHOW GRANTS")
+    ((grant,),) = query(own_server, "SHOW GRANTS")
     assert grant.startswith("GRANT ALL PRIVILEGES ON *.*")
     assert grant.endswith("WITH GRANT OPTION")
 
