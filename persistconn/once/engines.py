@@ -56,5 +56,7 @@ _engines: dict[str, Engines] = {}
 
 def engines_at(address: str) -> Engines:
     """Return what is known of one server's tables."""
+    if (known := _engines.get(address)) is not None:
+        return known
     with _lock:
         return _engines.setdefault(address, Engines())

@@ -139,7 +139,7 @@ class Line:
 
     def run(self, sql: str) -> int:
         """Send a statement; returns the number of rows that it changed."""
-        return self._guard.exchange(sql, lambda raw: execute(self._held.driver, raw, sql)[0])
+        return self._guard.exchange(sql, lambda raw: _change(raw, sql))
 
     def run_on_this_session(self, sql: str) -> bool:
         """Send a statement, but to no session that took this one's place; returns whether it was sent."""
@@ -148,7 +148,7 @@ class Line:
         def send(raw: Raw) -> bool:
             if raw is not this:
                 return False
-            execute(self._held.driver, raw, sql)
+            _change(raw, sql)
             return True
 
         return self._guard.exchange(sql, send)
@@ -197,6 +197,15 @@ def insist(opening: Opening, work: Callable[[], T]) -> T:
 def _autocommitting(raw: Raw) -> Raw:
     raw.autocommit(True)
     return raw
+
+
+def _change(raw: Raw, sql: str) -> int:
+    """Send a statement that finds no rows; returns the number of those that it changed.
+
+    Without a cursor, which costs as much as the statement itself and is for rows.
+    """
+    raw.query(sql.encode(raw.encoding))
+    return int(raw.affected_rows())
 
 
 def execute(driver: Driver, raw: Raw, sql: str, *args: object) -> tuple[int, Rows]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+_OFFSET = len("+00:00")
+
 
 def of_bytes(value: bytes) -> str:
     """Return a binary literal."""
@@ -17,7 +19,7 @@ def of_text(value: str | None) -> str:
 
 def of_moment(value: datetime | None) -> str:
     """Return a literal for a DATETIME in UTC."""
-    return "NULL" if value is None else f"'{value.astimezone(timezone.utc).replace(tzinfo=None).isoformat(sep=' ')}'"
+    return "NULL" if value is None else f"'{value.astimezone(timezone.utc).isoformat(sep=' ')[:-_OFFSET]}'"
 
 
 def as_text(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -65,6 +66,15 @@ def fingerprint(job: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> b
 
     What JSON cannot show counts by its type (and a model of Django by its primary key), so it must not depend on memory.
     """
+    return _print_of(job, args, kwargs) if args or kwargs else _print_without_arguments(job)
+
+
+@functools.lru_cache(maxsize=1024)
+def _print_without_arguments(job: str) -> bytes:
+    return _print_of(job, (), {})
+
+
+def _print_of(job: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
     shown = json.dumps([job, _plain(args), _plain(kwargs)], default=_shown)
     return hashlib.sha256(shown.encode()).digest()
 
