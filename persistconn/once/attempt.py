@@ -12,6 +12,7 @@ COMMIT                            once. Whatever comes back but OK, only the fen
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ from persistconn.errors import (
 from persistconn.keepalive import KEEPALIVE
 from persistconn.keeper import KEEPER
 from persistconn.once import payload, probe, purge
-from persistconn.once.block import Block, Foreign, torn_by
+from persistconn.once.block import Block, EngineOf, Foreign, torn_by
 from persistconn.once.codes import DUPLICATE, INTERRUPTED, LOCK_WAIT, NOT_THERE
 from persistconn.once.engines import engines_at
 from persistconn.once.history import History, Mishap
@@ -145,11 +146,11 @@ class Attempt:
         """Make what watches the job's statements; testing puts another in its place."""
         return Block(self._order.token.job, self.engine_of)
 
-    def engine_of(self, schema: str | None, table: str) -> str | None:
-        """Return the engine of a table if that has no transactions."""
-        line = self.line
-        where = schema or line.current_schema
-        return engines_at(line.opening.address).without_transactions(line.opening, where, table)
+    @property
+    def engine_of(self) -> EngineOf:
+        """What returns the engine of a table if that has no transactions."""
+        # No method of ours: the block would hold the attempt that holds it, and each job leave work to the collector.
+        return functools.partial(_engine_of, self.line)
 
     def _run(self) -> Settled:
         try:
@@ -381,6 +382,11 @@ class Attempt:
         log.info("%s: %s", self._order.token.describe(), cause, extra={"action": "mishap"})
         ordinal, statement = block.place if is_own else (0, "")
         return Mishappened(Mishap(cause, ordinal, statement, block.loss is not None, has_run=self._has_run))
+
+
+def _engine_of(line: Line, schema: str | None, table: str) -> str | None:
+    where = schema or line.current_schema
+    return engines_at(line.opening.address).without_transactions(line.opening, where, table)
 
 
 def _run_function(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

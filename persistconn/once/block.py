@@ -8,6 +8,8 @@ from persistconn.errors import ConnectionLost, JobError, NotReplayable, TornJob
 from persistconn.once.screen import foreign_objection, objection, written_table
 from persistconn.statement import SQL, beginning
 
+EngineOf = Callable[[str | None, str], str | None]
+"""Given a schema (None: the current one) and a table, returns its engine if that has no transactions."""
 _KEPT = 200
 """Characters of a statement that :func:`beginning` looks at: the rest may be megabytes."""
 
@@ -19,7 +21,7 @@ class Block:
     them: what it returns after that is worth nothing.
     """
 
-    def __init__(self, job: str, engine_of: Callable[[str | None, str], str | None]) -> None:
+    def __init__(self, job: str, engine_of: EngineOf) -> None:
         self.job = job
         self._engine_of = engine_of
         self._is_ours = False
