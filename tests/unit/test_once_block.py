@@ -37,6 +37,24 @@ def test_protocol_s_own_statements_pass_uncounted() -> None:
         watching.check("SELECT 1", is_open=True)
 
 
+def test_after_an_error_of_the_protocol_s_own_the_job_s_statements_are_watched_again() -> None:
+    """Whatever ends the block."""
+    watching = block()
+    with pytest.raises(KeyboardInterrupt), watching.ours():
+        raise KeyboardInterrupt
+    watching.lost(LOSS)
+    with pytest.raises(TransactionLost):
+        watching.check("SELECT 1", is_open=True)
+
+
+def test_a_statement_that_is_changed_later_is_told_as_it_was() -> None:
+    """PyMySQL takes a bytearray, which its owner may fill again."""
+    watching, sql = block(), bytearray(b"INSERT INTO t VALUES (1)")
+    watching.check(sql, is_open=True)
+    sql[:] = b"UPDATE t SET a = 1"
+    assert watching.last == "INSERT INTO"
+
+
 def test_refusal_is_remembered_and_said_again() -> None:
     """For a job that catches it and goes on."""
     watching = block()

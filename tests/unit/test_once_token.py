@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -117,6 +118,13 @@ def test_fingerprint_tells_arguments_apart(one: Any, other: Any) -> None:
     assert fingerprint("j", (one,), {}) != fingerprint("j", (other,), {})
     assert fingerprint("j", (), {"x": one}) != fingerprint("j", (), {"x": other})
     assert fingerprint("j", (one,), {}) != fingerprint("i", (one,), {})
+
+
+def test_fingerprint_without_arguments_is_that_of_the_job() -> None:
+    """However often it is asked for; and not that of an argument that is empty."""
+    bare = fingerprint("j", (), {})
+    assert fingerprint("j", (), {}) == bare == hashlib.sha256(b'["j", [], {"": []}]').digest()
+    assert bare not in (fingerprint("i", (), {}), fingerprint("j", ((),), {}), fingerprint("j", (None,), {}))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 import persistconn
+from persistconn.once.attempt import Attempt
+from persistconn.once.block import Block
 from persistconn.testing import eventually
 from persistconn.testing.faults import Cut, Fault, FaultProxy, Place, Reset, Rule, Where, to_client, to_server
 
@@ -35,6 +38,26 @@ def once(strike: Callable[[], None], at: int) -> Callable[[int], None]:
     """Strike the first time that a place is reached."""
     left = [strike]
     return lambda number: left.pop()() if number == at and left else None
+
+
+def test_an_attempt_leaves_nothing_to_the_garbage_collector(bench: Any) -> None:
+    """What hangs together in a ring would be found by a look at all objects, every few jobs."""
+    job = bench.job(lambda: bench.add(1), name="once")
+    job()
+    gc.collect()
+    gc.disable()
+    try:
+        before = attempts_and_blocks()
+        job()
+        left = attempts_and_blocks()
+    finally:
+        gc.enable()
+    assert list(map(id, left)) == list(map(id, before))
+
+
+def attempts_and_blocks() -> list[object]:
+    """Return those of the whole process, and with it keep them: other tests have some too, in their tracebacks."""
+    return [each for each in gc.get_objects() if isinstance(each, (Attempt, Block))]
 
 
 class TestResult:
