@@ -51,7 +51,9 @@ class Program:
     """A program that runs beside the test; it ends with it at the latest."""
 
     def __init__(self, *command: str, directory: Path, temporary: Path | None = None) -> None:
-        variables = {**os.environ, "PYTHONPATH": HOME, **({"TMPDIR": str(temporary)} if temporary else {})}
+        # Other tests set up a Django project of their own in this process, which the program must not take for its own.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
+        variables = {**inherited, "PYTHONPATH": HOME, **({"TMPDIR": str(temporary)} if temporary else {})}
         self.process = subprocess.Popen(
             [sys.executable, *command],
             cwd=directory,
