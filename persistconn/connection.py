@@ -31,11 +31,12 @@ class PersistentConnection:
     Use it on the thread that connected, as the driver's own connection; whatever is not here is the driver's.
     """
 
+    prelude: Prelude | None = None
+    """Who begins transactions with their first statement, if anybody does."""
+
     def __init__(self, held: Held) -> None:
         self._held = held
         self._guard = Guard(held)
-        self.prelude: Prelude | None = None
-        """Who begins transactions with their first statement, if anybody does."""
 
     def __repr__(self) -> str:
         return f"<PersistentConnection to {self._held.describe()}, {self._held.state.value}>"

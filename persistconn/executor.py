@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from persistconn import log
 from persistconn.errors import ConfigError
+from persistconn.functions import name_of
 from persistconn.keeper import KEEPER, Keeper
-from persistconn.names import name_of
 from persistconn.owner import Owner
+from persistconn.units import end_unit
 
 T = TypeVar("T")
 Warm = Callable[[], object] | str | Iterable["Callable[[], object] | str"]
@@ -72,8 +73,7 @@ class Executor(concurrent.futures.Executor):
         try:
             return fn(*args, **kwargs)
         finally:
-            for left in self._keeper.end_unit():
-                log.warning("the task %s left %s: rolled back", name, left, extra={"action": "rollback", "task": name})
+            end_unit(self._keeper, f"the task {name}", name)
 
     def _warm_all(self, steps: list[Callable[[], object]]) -> None:
         # A pool starts a thread for a task only if none is idle: held back, these tasks get a thread each.

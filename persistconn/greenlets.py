@@ -23,12 +23,12 @@ def patcher() -> str | None:
 def check(pool: object) -> None:
     """Raise ConfigError, when the program starts and not with its first query, for what cannot work under greenlets."""
     if pool is None:
-        refuse_to_keep()
+        _refuse_to_keep()
     else:
-        check_import_order()
+        _check_import_order()
 
 
-def refuse_to_keep() -> None:
+def _refuse_to_keep() -> None:
     """Raise ConfigError where a connection for each thread would be one for each greenlet."""
     if (library := patcher()) is not None:
         raise ConfigError(
@@ -37,7 +37,7 @@ def refuse_to_keep() -> None:
         )
 
 
-def check_import_order() -> None:
+def _check_import_order() -> None:
     """Raise ConfigError if persistconn was imported before the patch: all greenlets of a thread would count as one owner."""
     if patcher() is not None and not issubclass(local_class(), threading.local):
         raise ConfigError(

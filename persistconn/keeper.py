@@ -86,6 +86,7 @@ class Keeper:
         for its_place, its, connection in self._mine():
             if its_place is place and its == asked and connection.open:
                 return connection
+        greenlets.check(policy.pool)
         wanted = _Wanted(driver, policy, _frozen(args), _frozen(dict(kwargs)))
         connection = self._keep(wanted) if policy.pool is None else self._borrow(wanted, policy.pool, alias)
         connection.watch = getattr(self._local, "watch", None)
@@ -94,7 +95,6 @@ class Keeper:
         return connection
 
     def _keep(self, wanted: _Wanted) -> PersistentConnection:
-        greenlets.refuse_to_keep()
         held = self._new_held(wanted, current_owner())
         held.seize()
         held.open()
@@ -105,7 +105,6 @@ class Keeper:
         return PersistentConnection(held)
 
     def _borrow(self, wanted: _Wanted, pool: Pool, alias: str | None) -> LentConnection:
-        greenlets.check_import_order()
         address = wanted.driver.address(wanted.kwargs)
         name = f"{alias} ({address})" if alias else address
 

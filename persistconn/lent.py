@@ -26,7 +26,6 @@ class LentConnection(PersistentConnection):
         self._alias: str | None = None
         self._watch: Watch | None = None
         self._claim: Claim | None = None
-        self.prelude = None
 
     def __repr__(self) -> str:
         return super().__repr__() if self._claim else f"<LentConnection to {self._lender.name}, nothing lent>"

@@ -23,7 +23,7 @@ _READS = frozenset({"SELECT", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "TABLE", "V
 _WRITE_INSIDE = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE|ANALYZE)\b", re.IGNORECASE)
 
 # Statements that can only be undone with their transaction. All others (DDL, CALL, SET autocommit, ...) may commit it.
-_STAYS_INSIDE = frozenset(
+STAYS_INSIDE = frozenset(
     {"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "SAVEPOINT", "RELEASE", "SHOW", "DO"}
 )
 
@@ -76,7 +76,7 @@ def effect(sql: SQL) -> Effect:
         return Effect.BEGIN if _AUTOCOMMIT_ON.search(text) else Effect.SETTING
     if word == "ROLLBACK" and _is_alone(text):
         return Effect.INSIDE if re.search(r"\bTO\b", text, re.IGNORECASE) else Effect.ROLLBACK
-    if word in _STAYS_INSIDE:
+    if word in STAYS_INSIDE:
         return Effect.INSIDE
     return Effect.COMMIT if word == "COMMIT" else Effect.COMMITS
 

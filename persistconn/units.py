@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import threading
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar, overload
 
 from persistconn import log
 from persistconn.errors import ConfigError
-from persistconn.keeper import KEEPER
-from persistconn.names import name_of
+from persistconn.functions import name_of, works_after_its_call
+from persistconn.keeper import KEEPER, Keeper
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,11 +37,7 @@ def unit_of_work(function: Callable[P, T] | None = None, /) -> object:
     """
     if function is None:
         return _unit("a unit of work")
-    if (
-        inspect.iscoroutinefunction(function)
-        or inspect.isgeneratorfunction(function)
-        or inspect.isasyncgenfunction(function)
-    ):
+    if works_after_its_call(function):
         raise ConfigError(
             f"unit_of_work takes a function that has done its work when it returns, and {name_of(function)} has not:"
             " decorate what runs in the thread"
@@ -64,5 +59,10 @@ def _unit(name: str) -> Iterator[None]:
     finally:
         _depth.units -= 1
         if not _depth.units and not KEEPER.is_watched:
-            for left in KEEPER.end_unit():
-                log.warning("%s left %s: rolled back", name, left, extra={"action": "rollback", "task": name})
+            end_unit(KEEPER, name, name)
+
+
+def end_unit(keeper: Keeper, who: str, name: str) -> None:
+    """End the calling thread's unit of work; what it has left open is rolled back, and told of ``who``."""
+    for left in keeper.end_unit():
+        log.warning("%s left %s: rolled back", who, left, extra={"action": "rollback", "task": name})

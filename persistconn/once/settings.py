@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from persistconn.errors import ConfigError
+from persistconn.functions import works_after_its_call
 from persistconn.once.rows import NAME_LIMIT
 from persistconn.once.sites import PlainSite, Site
 
@@ -65,11 +65,7 @@ class JobSettings:
         """Return the job's name; raises ConfigError for a function that cannot be a job."""
         if not callable(function):
             raise ConfigError(f"@job takes a function, not {function!r}")
-        if (
-            inspect.isgeneratorfunction(function)
-            or inspect.iscoroutinefunction(function)
-            or inspect.isasyncgenfunction(function)
-        ):
+        if works_after_its_call(function):
             raise ConfigError(
                 f"@job on {function!r}: it does its work after the call, outside of the job's transaction; make it a function"
             )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pymysql.constants import CLIENT
 
 from persistconn.session import TABLE_LOCK
-from persistconn.statement import SQL, Effect, effect, first_word
+from persistconn.statement import SQL, STAYS_INSIDE, Effect, effect, first_word
 
 if TYPE_CHECKING:
     from persistconn.connection import PersistentConnection
@@ -31,22 +31,8 @@ class Need(Enum):
     AUTOCOMMIT_OFF = "it may commit and go on, or is not known: what it does behind that is in a transaction too"
 
 
-_STAYS_INSIDE = frozenset(
-    {
-        "SELECT",
-        "INSERT",
-        "UPDATE",
-        "DELETE",
-        "REPLACE",
-        "WITH",
-        "SAVEPOINT",
-        "SHOW",
-        "DO",
-        "DESCRIBE",
-        "DESC",
-        "EXPLAIN",
-    }
-)
+# What describes a table reads it, and RELEASE stands below.
+_STAYS_INSIDE = (STAYS_INSIDE | {"DESCRIBE", "DESC", "EXPLAIN"}) - {"RELEASE"}
 # ROLLBACK TO and RELEASE name a savepoint: without its transaction it is not there, and the server says so.
 _NEEDS_NOTHING = frozenset({"COMMIT", "ROLLBACK", "RELEASE", "USE"})
 
