@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+import persistconn
+from persistconn.keepalive import KEEPALIVE
+from persistconn.keeper import KEEPER
 from persistconn.testing import MariaDB
 from persistconn.testing.fleet import Fleet
 
@@ -30,3 +34,12 @@ def short_server(server: MariaDB, mysql_servers: Fleet) -> Any:
 def database(server: MariaDB, mysql_database: dict[str, Any]) -> dict[str, Any]:
     """Connect arguments for a database that is this test's own and is dropped after it."""
     return mysql_database
+
+
+@pytest.fixture
+def no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The owner's side alone: no sweep replaces anything behind it, but one that the test makes itself."""
+    monkeypatch.setattr(KEEPER, "on_connection", lambda pace: None)
+    KEEPALIVE.stop()
+    yield
+    persistconn.shutdown()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
@@ -13,23 +13,13 @@ from typing import Any
 import pytest
 
 import persistconn
-from persistconn.keepalive import KEEPALIVE
 from persistconn.keeper import KEEPER
 from persistconn.opening import Opening
 from persistconn.testing import eventually
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("no_sweep")]
 
 Connect = Callable[[], Any]
-
-
-@pytest.fixture(autouse=True)
-def _no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No sweep but the test's own."""
-    monkeypatch.setattr(KEEPER, "on_connection", lambda pace: None)
-    KEEPALIVE.stop()
-    yield
-    persistconn.shutdown()
 
 
 @pytest.fixture

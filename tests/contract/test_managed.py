@@ -19,22 +19,11 @@ from typing import Any
 import pytest
 
 import persistconn
-from persistconn.keepalive import KEEPALIVE
-from persistconn.keeper import KEEPER
 from persistconn.testing import eventually
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("no_sweep")]
 
 INTERRUPTIONS = 500
-
-
-@pytest.fixture(autouse=True)
-def _no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The owner's side alone: no sweep replaces anything behind it."""
-    monkeypatch.setattr(KEEPER, "on_connection", lambda pace: None)
-    KEEPALIVE.stop()
-    yield
-    persistconn.shutdown()
 
 
 @pytest.fixture(params=[None, {"max_size": 3}], ids=["kept", "lent"])

@@ -16,13 +16,11 @@ import pytest
 
 import persistconn
 from persistconn.drivers import Driver
-from persistconn.keepalive import KEEPALIVE
-from persistconn.keeper import KEEPER
 from persistconn.policy import Reason
 from persistconn.testing import eventually
 from persistconn.testing.faults import Delay, FaultProxy, Kind, Rule, Stall, Where, to_client, to_server
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("no_sweep")]
 
 LIMIT = 0.8
 HEALED_AFTER = 10.0
@@ -35,15 +33,6 @@ STEPS = {
     "wait-timeout": to_server("@@session.wait_timeout"),
     "answer": to_client("lock_wait_timeout"),
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The owner's side alone, until a test sweeps itself."""
-    monkeypatch.setattr(KEEPER, "on_connection", lambda pace: None)
-    KEEPALIVE.stop()
-    yield
-    persistconn.shutdown()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pymysql
@@ -11,21 +10,10 @@ import pymysql.cursors
 import pytest
 
 import persistconn
-from persistconn.keepalive import KEEPALIVE
-from persistconn.keeper import KEEPER
 from persistconn.policy import Reason
 from persistconn.testing import MariaDB, eventually
 
-pytestmark = pytest.mark.server
-
-
-@pytest.fixture(autouse=True)
-def _no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """These tests are about the owner's side alone: no sweep replaces anything behind it."""
-    monkeypatch.setattr(KEEPER, "on_connection", lambda pace: None)
-    KEEPALIVE.stop()
-    yield
-    persistconn.shutdown()
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("no_sweep")]
 
 
 @pytest.fixture

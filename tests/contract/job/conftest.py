@@ -10,20 +10,14 @@ from typing import Any
 import pytest
 
 import persistconn
-from persistconn.keepalive import KEEPALIVE
-from persistconn.keeper import KEEPER
 from persistconn.once import probe, rows
 from persistconn.testing import eventually
 from persistconn.testing.faults import FaultProxy
 
 
 @pytest.fixture(autouse=True)
-def _no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The owner's side alone: no sweep replaces anything behind it."""
-    monkeypatch.setattr(KEEPER, "on_connection", lambda pace: None)
-    KEEPALIVE.stop()
-    yield
-    persistconn.shutdown()
+def _no_sweep(no_sweep: None) -> None:
+    """For all tests of jobs."""
 
 
 class Bench:
