@@ -43,18 +43,7 @@ class PersistentConnection:
 
     def query(self, sql: SQL, *args: Any, **kwargs: Any) -> Any:
         """Send one statement and read its answer; the driver's cursors call this."""
-        held = self._held
-
-        def send(raw: Raw) -> Any:
-            answer = raw.query(sql, *args, **kwargs)
-            # While the wire is still ours: a replacement right behind the statement must find it noted.
-            if held.driver.has_unread(raw):
-                self._guard.watch_stream(sql)
-            if held.session.note(sql):
-                held.wait_timeout = held.driver.wait_timeout(raw)
-            return answer
-
-        return self._guard.exchange(sql, send, self.prelude)
+        return self._guard.query(sql, self.prelude, args, kwargs)
 
     # --- PEP 249 and what the drivers add to it ---------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ class _Process:
     pid = getpid()
 
 
+PROCESS = _Process
+
 _hooks: list[Hook] = []
 _locks: dict[int, threading.Lock] = {}
 """A lock by pid: that of the parent may have been held by a thread that does not exist here."""
@@ -28,19 +30,19 @@ def at_fork(hook: Hook) -> None:
 
 def check() -> None:
     """Run the hooks if this process is a fork and they have not run yet. Costs a getpid(); any thread."""
-    if getpid() != _Process.pid:
+    if getpid() != PROCESS.pid:
         # A server that forks in C does so on its main thread.
         _arrive(threading.main_thread().ident or threading.get_ident())
 
 
 def _arrive(survivor: int) -> None:
     with _locks.setdefault(getpid(), threading.Lock()):
-        if getpid() == _Process.pid:
+        if getpid() == PROCESS.pid:
             return
         for hook in _hooks:
             hook(survivor)
         # Last: whoever comes meanwhile must wait.
-        _Process.pid = getpid()
+        PROCESS.pid = getpid()
 
 
 os.register_at_fork(after_in_child=lambda: _arrive(threading.get_ident()))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from os import getpid
 from threading import current_thread, get_ident
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from persistconn import forking
 from persistconn.drivers import Fault
-from persistconn.drivers.base import Raw
+from persistconn.drivers.base import Raw, Wire
 from persistconn.drivers.faults import SERVER_LOST
+from persistconn.drivers.status import AUTOCOMMIT, may_be_open
 from persistconn.errors import ConnectionLost
+from persistconn.forking import PROCESS
 from persistconn.held import Held, State
 from persistconn.loss import Loss, judge, tell
 from persistconn.policy import Reason
@@ -18,6 +21,12 @@ from persistconn.statement import SQL, beginning, effect
 
 T = TypeVar("T")
 _IDLE = State.IDLE  # Up to Python 3.11 a member of an Enum is looked up by Python code.
+Flags = tuple[int, bool]
+"""The server's status flags, and whether the last answer brought them."""
+
+
+def _flags(wire: Wire) -> Flags:
+    return wire.status, wire.status_is_current
 
 
 class Watch(Protocol):
@@ -80,49 +89,92 @@ class Guard:
             self._is_misled = False
             self._held.discard(Reason.WRONG_SERVER, orderly=True)
 
-    def exchange(self, sql: SQL, call: Callable[[Raw], T], prelude: Prelude | None = None) -> T:
+    def exchange(
+        self, sql: SQL, call: Callable[[Raw], T], prelude: Prelude | None = None, *, is_last: bool = False
+    ) -> T:
         """Run ``call`` on a raw connection that is alive; once more where that can neither lose nor double anything.
 
-        What ``prelude`` wants sent ahead goes before it on each try, so the statement is never without it.
+        What ``prelude`` wants sent ahead goes before it on each try, so the statement is never without it. ``is_last`` says
+        that it has been tried once already.
         """
-        held = self._held
         if self.watch is not None:
             self.screen(sql)
-        for is_last in (False, True):
+        held = self._held
+        while True:
             raw = self._ready()
-            in_transaction, autocommit = held.driver.in_transaction(raw), held.driver.autocommits(raw)
-            under_way = sql
+            flags, under_way = _flags(held.wire), sql
             try:
                 if prelude is not None and (ahead := prelude.ahead_of(raw, sql)) is not None:
                     under_way = ahead
                     raw.query(ahead)
                     # The transaction holds nothing yet, so what is lost with it is this statement, as under autocommit=0.
-                    under_way, autocommit = sql, False
+                    flags, under_way = (flags[0] & ~AUTOCOMMIT, True), sql
                 answer = call(raw)
             except BaseException as error:
-                loss = self._judge(raw, error, under_way, in_transaction, autocommit, is_last)
-                if loss is Loss.AGAIN and not is_last:
-                    continue
-                if loss is not Loss.NOTHING:
-                    self._tell(loss, error, under_way)
-                return None  # type: ignore[return-value]  # what commit() and rollback() return
-            held.release()
-            return answer
-        raise AssertionError("the second try either returns or raises")
+                if self._is_settled(raw, error, under_way, flags, is_last):
+                    return None  # type: ignore[return-value]  # what commit() and rollback() return
+                is_last = True
+            else:
+                held.release()
+                return answer
 
-    def watch_stream(self, sql: SQL) -> None:
+    def query(self, sql: SQL, prelude: Prelude | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run the driver's ``query()`` on a raw connection that is alive: :meth:`exchange`, and the short way to it.
+
+        The short way, which nearly all statements take, asks what is asked at the least. Wherever it finds anything out of
+        the ordinary, nothing has been sent yet, and the long way asks it all again.
+        """
+        held, is_last = self._held, False
+        if (
+            self.watch is None
+            and prelude is None
+            and self._refusal is None
+            and get_ident() == held.owner.ident
+            and getpid() == PROCESS.pid
+            and (raw := held.take()) is not None
+        ):
+            wire = held.wire
+            flags = wire.status, wire.status_is_current
+            try:
+                answer = raw.query(sql, *args, **kwargs)
+                self._note(raw, sql)
+            except BaseException as error:
+                if self._is_settled(raw, error, sql, flags, is_last=False):
+                    return None
+                is_last = True
+            else:
+                held.release()
+                return answer
+
+        def send(raw: Raw) -> Any:
+            answer = raw.query(sql, *args, **kwargs)
+            self._note(raw, sql)
+            return answer
+
+        return self.exchange(sql, send, prelude, is_last=is_last)
+
+    def _note(self, raw: Raw, sql: SQL) -> None:
+        """Note what a statement has left on the wire and in the session."""
+        # While the wire is still ours: a replacement right behind the statement must find it noted.
+        held = self._held
+        if held.driver.has_unread(raw):
+            self._watch_stream(sql)
+        if held.session.note(sql):
+            held.wait_timeout = held.driver.wait_timeout(raw)
+
+    def _watch_stream(self, sql: SQL) -> None:
         """Have the rows that are left on the wire fetched under the guard too: a loss there is told like any other."""
         held, raw = self._held, self._held.raw
 
         def watched(fetch: Callable[..., T]) -> Callable[..., T]:
             def fetch_or_tell(*args: Any, **kwargs: Any) -> T:
-                in_transaction, autocommit = held.driver.in_transaction(raw), held.driver.autocommits(raw)
+                flags = _flags(held.driver.wire(raw))
                 try:
                     return fetch(*args, **kwargs)
                 except BaseException as error:
                     if held.raw is not raw or not held.has_raw:
                         raise  # Read on behind the boundary, where the rows were given up.
-                    loss = self._judge(raw, error, sql, in_transaction, autocommit, is_last=True)
+                    loss = self._judge(raw, error, sql, flags, is_last=True)
                     # Some rows have been handed out: the statement cannot be sent again unseen.
                     self._tell(Loss.UNREAD if loss is Loss.AGAIN else loss, error, sql)
 
@@ -138,9 +190,9 @@ class Guard:
             self.check_owner()
         if self._refusal is not None:
             raise self._refused()
+        if (raw := held.take()) is not None:
+            return raw  # As nearly always.
         before = held.seize()
-        if before is _IDLE and held.clock() - held.proved_at <= held.policy.trust and not held.driver.hung_up(held.raw):
-            return held.raw  # As nearly always.
         if before is _IDLE and (reason := self._cause_of_death(held.raw)):
             self._give_up(reason)
             before = held.seize()
@@ -152,7 +204,7 @@ class Guard:
             closed = f"the connection to {held.address} was closed by shutdown() or retire()"
             raise held.driver.module.InterfaceError(0, closed)
         # Idle after it was given up: the sweep was quicker, and what it made is new.
-        return held.raw if before is State.IDLE else self._opened()
+        return held.raw if before is _IDLE else self._opened()
 
     def _opened(self) -> Raw:
         """Make the raw connection of a vacant one, unless its owner must be told first what was lost with the last."""
@@ -195,11 +247,22 @@ class Guard:
 
     # --- when a statement fails ------------------------------------------------------------------------------------
 
-    def _judge(
-        self, raw: Raw, error: BaseException, sql: SQL, in_transaction: bool, autocommit: bool, is_last: bool
-    ) -> Loss:
-        """Say what an exception out of the driver means; raises it unchanged where it is not a lost connection."""
+    def _is_settled(self, raw: Raw, error: BaseException, sql: SQL, flags: Flags, is_last: bool) -> bool:
+        """Say whether a loss is what was asked for anyway; raises what it means otherwise, and False says: once more."""
+        loss = self._judge(raw, error, sql, flags, is_last)
+        if loss is Loss.AGAIN and not is_last:
+            return False
+        if loss is not Loss.NOTHING:
+            self._tell(loss, error, sql)
+        return True
+
+    def _judge(self, raw: Raw, error: BaseException, sql: SQL, flags: Flags, is_last: bool) -> Loss:
+        """Say what an exception out of the driver means; raises it unchanged where it is not a lost connection.
+
+        ``flags`` are those of before the statement.
+        """
         held = self._held
+        in_transaction, autocommit = may_be_open(*flags), bool(flags[0] & AUTOCOMMIT)
         fault = held.driver.diagnose(raw, error)
         if fault is Fault.WRONG_SERVER and not (in_transaction or is_last or held.session.is_pinned):
             # Refused, so not executed: a new connection asks for the name again, which may stand for another server now.

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from enum import Enum
 
 from persistconn import log
-from persistconn.drivers.base import Raw
+from persistconn.drivers.base import Raw, Wire
+from persistconn.drivers.sockets import ALIVE
 from persistconn.opening import Fresh, Opening
 from persistconn.owner import Owner
 from persistconn.policy import Condition, Reason
@@ -61,6 +62,8 @@ class Held:
         self.clock = clock
         self.raw: Raw = None
         """The raw connection, or the last one there was."""
+        self.wire: Wire
+        """What is asked of ``raw`` around each statement."""
         self.has_raw = False
         self.dress: object = None
         """What a user who sets his sessions up has made of this one, in his own terms; kept for those who come later."""
@@ -77,6 +80,7 @@ class Held:
         self.on_open: Callable[[Held], None] = lambda held: None
         self.pings = 0
         self.recycles: Counter[Reason] = Counter()
+        self._trust = self.policy.trust
         self._jitter = rng.random() * LIFETIME_JITTER
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
@@ -101,6 +105,26 @@ class Held:
     def is_closing(self) -> bool:
         """Whether no further statement may begin."""
         return self.is_draining or self.state is State.CLOSED
+
+    def take(self) -> Raw | None:
+        """Take the wire for the owner if it can be sent on as it is, as nearly always; None changes nothing.
+
+        That is: nobody has it, the server has answered within ``trust``, and has not hung up since. All else is for
+        :meth:`seize`, and for whoever finds out what has happened.
+        """
+        if self.clock() - self.proved_at > self._trust:
+            return None
+        try:
+            if self.wire.look() != ALIVE:
+                return None
+        except (AttributeError, OSError):  # Not opened yet, or closed.
+            return None
+        with self._lock:
+            if self.state is not _IDLE or self.is_draining:
+                return None
+            self.state = _BUSY
+            self.exchanges += 1
+            return self.raw
 
     def seize(self) -> State:
         """Take the wire for the owner and return the state that it was in; waits while the sweep pings (``ping_timeout``)."""
@@ -192,6 +216,7 @@ class Held:
             # The cursor of a statement that has just ended may not have taken its rows yet.
             self.driver.carry_answer(self.raw, fresh.raw)
         self.raw, self.wait_timeout = fresh
+        self.wire = self.driver.wire(self.raw)
         self.has_raw = True
         self.connected_at = self.proved_at = self.clock()
 

@@ -37,6 +37,22 @@ def itself(raw: Raw) -> Any:
     return raw
 
 
+class Wire(Protocol):
+    """What is asked of a raw connection around each statement: attributes, because a call costs more than what it would do."""
+
+    @property
+    def status(self) -> int:
+        """The server's status flags, as it last told them."""
+
+    @property
+    def status_is_current(self) -> bool:
+        """Whether the last answer brought them."""
+
+    @property
+    def look(self) -> Callable[[], bytes]:
+        """See :func:`persistconn.drivers.sockets.watch`."""
+
+
 class Driver(Protocol):
     """One driver. Every method may be called from any thread; the caller sees to it that one thread uses a raw connection."""
 
@@ -62,6 +78,9 @@ class Driver(Protocol):
 
     def session_id(self, raw: Raw) -> int:
         """Return the server's id of this session."""
+
+    def wire(self, raw: Raw) -> Wire:
+        """Return what is asked of a raw connection around each statement."""
 
     def carry_over(self, old: Raw, new: Raw) -> None:
         """Give a new connection what the caller set on the old one in this process (encoders and the like)."""

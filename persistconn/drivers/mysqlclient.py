@@ -16,8 +16,9 @@ from persistconn.drivers.base import Fault, Raw, itself
 from persistconn.drivers.faults import code_of
 from persistconn.drivers.mysqlclient_pings import Pings
 from persistconn.drivers.mysqlclient_raw import raw_class
-from persistconn.drivers.status import AUTOCOMMIT, IN_TRANSACTION, MORE_RESULTS
+from persistconn.drivers.status import AUTOCOMMIT, MORE_RESULTS, may_be_open
 from persistconn.drivers.watchdog import WATCHDOG
+from persistconn.drivers.wire import Wire
 
 T = TypeVar("T")
 
@@ -65,12 +66,16 @@ class MySQLClient:
             raw._call(raw._query, "SELECT @@session.wait_timeout")
             (seconds,) = raw.wire.rows.fetch_row(0)[0]
         finally:
-            raw.wire.lost = raw.wire.lost or not watch.call_off()
+            if not watch.call_off():
+                raw.wire.lose()
             raw.wire.rows = rows
         return float(seconds)
 
     def session_id(self, raw: Raw) -> int:
         return int(raw.wire.session)
+
+    def wire(self, raw: Raw) -> Wire:
+        return raw.wire  # type: ignore[no-any-return]
 
     def carry_over(self, old: Raw, new: Raw) -> None:
         # Django takes an encoder out after connecting; a reconnect must not bring it back.
@@ -87,8 +92,7 @@ class MySQLClient:
 
     def in_transaction(self, raw: Raw) -> bool:
         wire = raw.wire
-        status = wire.status
-        return bool(status & IN_TRANSACTION or not (status & AUTOCOMMIT or wire.status_is_current))
+        return may_be_open(wire.status, wire.status_is_current)
 
     def autocommits(self, raw: Raw) -> bool:
         return bool(raw.wire.status & AUTOCOMMIT)

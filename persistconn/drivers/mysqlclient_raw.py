@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from persistconn.drivers import faults, status
+from persistconn.drivers import faults, sockets, status
 from persistconn.drivers.arrival import Arrival, duplicate
 from persistconn.drivers.wire import Wire
 from persistconn.statement import SQL
@@ -221,6 +221,7 @@ class RawConnection(_Driver):  # type: ignore[misc]
     def _arrive(self, wire: Wire) -> None:
         # The first thing that the constructor does with a connection that is made.
         wire.duplicate = socket.socket(fileno=os.dup(super().fileno()))
+        wire.look = sockets.watch(wire.duplicate)
         wire.read_status = status.open_reader(self.module._mysql, self)
         self._note(wire, "")
 
@@ -278,7 +279,7 @@ class RawConnection(_Driver):  # type: ignore[misc]
 
     def abandon(self) -> None:
         """Close the socket of this process without a word to the server."""
-        self.wire.lost = True
+        self.wire.lose()
         self.wire.cut()
         if self.wire.is_entered:
             self.wire.doomed = True  # The thread that is inside lets go on its way out, which begins now.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import socket
@@ -14,17 +13,15 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from persistconn.drivers import faults, sockets
-from persistconn.drivers.arrival import Arrival, arrive, duplicate
+from persistconn.drivers.arrival import Arrival, arrive
 from persistconn.drivers.base import Fault, Raw, itself
 from persistconn.drivers.faults import code_of
-from persistconn.drivers.packets import Columns, ReadsAhead
+from persistconn.drivers.pymysql_raw import raw_class
+from persistconn.drivers.status import AUTOCOMMIT, may_be_open
 
-_IN_TRANSACTION = 0x0001  # SERVER_STATUS_IN_TRANS of the protocol's status flags
-_AUTOCOMMIT = 0x0002  # SERVER_STATUS_AUTOCOMMIT
 _COM_PING = 0x0E
 # Pings that are sent before the first answers are taken: their owners wait for as many, and not for a thousand.
 _AT_ONCE = 16
-_ERR = b"\xff"
 T = TypeVar("T")
 _CLOSED_BEFORE = ((0, ""), ("Already closed",))
 """The arguments of the errors that PyMySQL raises where there is no connection any more to send on."""
@@ -38,7 +35,7 @@ class PyMySQL:
 
     def __init__(self, module: ModuleType) -> None:
         self.module: Any = module
-        self._raw_class = _raw_class(module)
+        self._raw_class = raw_class(module)
 
     def address(self, arguments: Mapping[str, Any]) -> str:
         if path := arguments.get("unix_socket"):
@@ -75,6 +72,9 @@ class PyMySQL:
     def session_id(self, raw: Raw) -> int:
         return int(raw.thread_id())
 
+    def wire(self, raw: Raw) -> Raw:
+        return raw
+
     def carry_over(self, old: Raw, new: Raw) -> None:
         # Django takes an encoder out after connecting; a reconnect must not bring it back.
         new.encoders, new.decoders = old.encoders, old.decoders
@@ -88,11 +88,10 @@ class PyMySQL:
         result._finish_unbuffered_query = watch(result._finish_unbuffered_query)  # What close() reads to the end.
 
     def in_transaction(self, raw: Raw) -> bool:
-        status = raw.server_status
-        return bool(status & _IN_TRANSACTION or not (status & _AUTOCOMMIT or raw.status_is_current))
+        return may_be_open(raw.server_status, raw.status_is_current)
 
     def autocommits(self, raw: Raw) -> bool:
-        return bool(raw.server_status & _AUTOCOMMIT)
+        return bool(raw.server_status & AUTOCOMMIT)
 
     def has_unread(self, raw: Raw) -> bool:
         result = raw._result
@@ -205,85 +204,3 @@ class PyMySQL:
         if isinstance(getattr(error, "original_exception", None), ssl.SSLCertVerificationError):
             return Fault.REFUSED
         return faults.of_connect(code_of(error))
-
-
-_contexts: dict[str, ssl.SSLContext] = {}
-
-
-def _raw_class(module: Any) -> Any:
-    """Return PyMySQL's connection class with what persistconn needs: a cheap connect, and a status that can be trusted."""
-
-    class RawConnection(ReadsAhead, module.connections.Connection):  # type: ignore[misc]
-        packet_class = module.protocol.MysqlPacket
-        columns = Columns(module.protocol.FieldDescriptorPacket)
-        _read_timeout: float | None
-        _write_timeout: float | None
-        pid = 0
-        _next_seq_id = 0
-        goodbye: int | None = None
-        """The number of the error that the server had sent before it read our statement."""
-        status_is_current = False
-        """PyMySQL takes the status flags from OK packets only, not from the EOF behind rows, nor with an error: after
-        those, under autocommit=0, a transaction may have been opened (by SELECT ... FOR UPDATE, say) unseen."""
-
-        def _read_query_result(self, unbuffered: bool = False) -> Any:
-            self.status_is_current = False
-            affected_rows = super()._read_query_result(unbuffered)
-            self.status_is_current = self._result.server_status is not None
-            return affected_rows
-
-        def _read_ok_packet(self) -> Any:
-            ok = super()._read_ok_packet()
-            self.status_is_current = True
-            return ok
-
-        def _force_close(self) -> None:
-            # PyMySQL takes an error with sequence number 0, which is how a server says goodbye to an idle session (4031,
-            # 1053), for a loss at the statement: it closes here, with the error's text unread, and raises 2013.
-            if self._next_seq_id == 1 and self._rfile and self._sock:
-                self.goodbye = _unread_error(self._sock, self._rfile)
-            super()._force_close()
-
-        def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
-            # PyMySQL loads the CA bundle for every connection: 20 ms of CPU, even for a server without TLS.
-            if isinstance(sslp, ssl.SSLContext):
-                return sslp
-            key = json.dumps(sslp, sort_keys=True, default=repr)
-            if key not in _contexts:
-                _contexts[key] = super()._create_ssl_ctx(sslp) if sslp else _unverifying_context()
-            return _contexts[key]
-
-        def connect(self, sock: socket.socket | None = None) -> None:
-            # PyMySQL's connect_timeout ends with the TCP connect. The whole is limited elsewhere, but for the handshake of
-            # TLS, during which nobody else can find the socket: it has as much time as a read.
-            self.pid = os.getpid()
-            limits = self._read_timeout, self._write_timeout
-            self._read_timeout = self._write_timeout = self.connect_timeout
-            try:
-                super().connect(sock)
-            finally:
-                self._read_timeout, self._write_timeout = limits
-
-        def find_socket(self) -> socket.socket | None:
-            sock = self._sock
-            return None if sock is None else duplicate(sock.fileno())
-
-    return RawConnection
-
-
-def _unverifying_context() -> ssl.SSLContext:
-    # What PyMySQL takes where nothing was said of TLS, but without the system's certificates: OpenSSL would look for the
-    # server's among them, a quarter of the handshake, although nobody has asked to verify it.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
-def _unread_error(sock: socket.socket, stream: Any) -> int | None:
-    """Return the number of the server's error whose header alone has been read; None if something else is there."""
-    with contextlib.suppress(Exception):
-        sock.settimeout(0.0)  # It came with its header, or is not waited for.
-        packet = stream.peek(1)
-        if packet[:1] == _ERR and packet[3:4] == b"#":
-            return int.from_bytes(packet[1:3], "little")
-    return None

@@ -1,4 +1,4 @@
-"""The server's status flags on mysqlclient, which does not hand them out.
+"""The server's status flags: what they say, and how they are had from mysqlclient, which does not hand them out.
 
 MariaDB's client library has a function for them in its C API, and mysqlclient a capsule with the handle that it takes.
 With Oracle's library there is no such function: then the flag of an open transaction is concluded from the statements,
@@ -20,6 +20,12 @@ MORE_RESULTS = 0x0008
 NO_BACKSLASH_ESCAPES = 0x0200
 
 Reader = Callable[[], int]
+
+
+def may_be_open(flags: int, is_current: bool) -> bool:
+    """Say whether a transaction is open, or may be: under ``autocommit=0``, after an answer that brought no flags."""
+    return bool(flags & IN_TRANSACTION or not (flags & AUTOCOMMIT or is_current))
+
 
 # From <mysql.h> of MariaDB Connector/C; the same in all of 3.0 to 3.4, which only ever added behind it.
 _MARIADB_CONNECTION_SERVER_STATUS = 30

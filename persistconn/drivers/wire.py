@@ -13,6 +13,10 @@ from persistconn.drivers import faults, status
 from persistconn.drivers.arrival import shut_down
 
 
+def _nothing() -> bytes:
+    return b""
+
+
 class Wire:
     """What is known of one connection. A plain object, because attributes of mysqlclient's own are slow to look up."""
 
@@ -22,6 +26,7 @@ class Wire:
         "inside",
         "kept",
         "limit",
+        "look",
         "lost",
         "pid",
         "read_status",
@@ -39,6 +44,8 @@ class Wire:
         self.limit = limit
         self.pid = os.getpid()
         self.session = 0
+        self.look: Callable[[], bytes] = _nothing
+        """See :func:`persistconn.drivers.sockets.watch`."""
         self.duplicate: socket.socket | None = None
         """Of the descriptor. The library's own number may be anybody's once it has closed it, and it does so unasked when
         the connection is lost; this one can be looked at and shut down from any thread."""
@@ -79,7 +86,12 @@ class Wire:
         if not faults.is_client_code(code):
             self.status &= ~status.MORE_RESULTS  # A server error is the last of the results.
         elif code != faults.OUT_OF_SYNC:
-            self.lost = True
+            self.lose()
+
+    def lose(self) -> None:
+        """Note that nothing can be sent on it any more."""
+        self.lost = True
+        self.look = _nothing
 
     def cut(self) -> None:
         """Make whatever waits for the server fail at once. Any thread; nothing in a forked process."""

@@ -170,6 +170,24 @@ def test_lost_transaction_is_told_and_its_block_refused(db: Any, server: MariaDB
     assert [3] == rows(server, table)
 
 
+def test_lost_transaction_is_refused_on_the_connection_that_the_sweep_has_made(
+    db: Any, server: MariaDB, table: dict[str, Any]
+) -> None:
+    """The new one is idle and alive, and the rest of the block would be written there, in the open."""
+    connection = db.connect(**table)
+    fetch(connection, "INSERT INTO t VALUES (1)")
+    kill(server, connection.thread_id())
+    with pytest.raises(persistconn.TransactionLost):
+        fetch(connection, "INSERT INTO t VALUES (2)")
+    assert connection._held.renew(None)
+    connection._held.raw.autocommit(True)
+    with pytest.raises(persistconn.TransactionLost, match="refused"):
+        fetch(connection, "INSERT INTO t VALUES (2)")
+    connection.rollback()
+    fetch(connection, "INSERT INTO t VALUES (3)")
+    assert [3] == rows(server, table)
+
+
 def test_driver_s_error_is_the_cause(db: Any, server: MariaDB, table: dict[str, Any]) -> None:
     """The loss of a statement that was under way carries what the driver said."""
     connection = db.connect(**table, autocommit=True)

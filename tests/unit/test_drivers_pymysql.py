@@ -99,7 +99,7 @@ def test_tls_context_is_built_once_for_the_same_settings(
     driver: Driver, monkeypatch: pytest.MonkeyPatch, tls: dict[str, Any] | None
 ) -> None:
     """PyMySQL builds one for each connection, and loads all that the system trusts into it."""
-    monkeypatch.setattr("persistconn.drivers.pymysql._contexts", {})
+    monkeypatch.setattr("persistconn.drivers.pymysql_raw._contexts", {})
     make = driver._raw_class  # type: ignore[attr-defined]
     contexts = [make(user="nobody", ssl=tls, defer_connect=True).ctx for _ in range(3)]
     assert len(set(map(id, contexts))) == 1
