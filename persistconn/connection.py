@@ -32,7 +32,7 @@ class PersistentConnection:
     """
 
     prelude: Prelude | None = None
-    """Who begins transactions with their first statement, if anybody does."""
+    """Who sees to it that statements are in transactions, or are not, if anybody need do so."""
 
     def __init__(self, held: Held) -> None:
         self._held = held

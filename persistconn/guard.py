@@ -25,8 +25,10 @@ Flags = tuple[int, bool]
 """The server's status flags, and whether the last answer brought them."""
 
 
-def _flags(wire: Wire) -> Flags:
-    return wire.status, wire.status_is_current
+def _flags(wire: Wire, prelude: Prelude | None = None) -> Flags:
+    # Where each statement is to commit itself, autocommit that was left off at the server is on when one is sent.
+    status = wire.status | AUTOCOMMIT if prelude is not None and prelude.autocommits else wire.status
+    return status, wire.status_is_current
 
 
 class Watch(Protocol):
@@ -43,13 +45,17 @@ class Watch(Protocol):
 
 
 class Prelude(Protocol):
-    """Somebody who begins transactions with their first statement. Called on the owner's thread."""
+    """Somebody who begins transactions with their first statement, or none before it. Called on the owner's thread."""
 
     def ahead_of(self, raw: Raw, sql: SQL) -> SQL | None:
         """Return what must be sent on the same raw connection right before a statement; None if nothing must."""
 
     def is_commit_due(self) -> bool:
         """Say whether a COMMIT has anything to commit, or to tell."""
+
+    @property
+    def autocommits(self) -> bool:
+        """Whether each statement is to commit itself; then what is sent ahead sees to that."""
 
 
 class Guard:
@@ -101,14 +107,16 @@ class Guard:
             self.screen(sql)
         held = self._held
         while True:
-            raw = self._ready()
-            flags, under_way = _flags(held.wire), sql
+            raw = self._ready(prelude)
+            flags, under_way = _flags(held.wire, prelude), sql
             try:
                 if prelude is not None and (ahead := prelude.ahead_of(raw, sql)) is not None:
                     under_way = ahead
                     raw.query(ahead)
-                    # The transaction holds nothing yet, so what is lost with it is this statement, as under autocommit=0.
-                    flags, under_way = (flags[0] & ~AUTOCOMMIT, True), sql
+                    under_way = sql
+                    if not prelude.autocommits:
+                        # The transaction holds nothing yet: what is lost with it is this statement, as under autocommit=0.
+                        flags = flags[0] & ~AUTOCOMMIT, True
                 answer = call(raw)
             except BaseException as error:
                 if self._is_settled(raw, error, under_way, flags, is_last):
@@ -182,7 +190,7 @@ class Guard:
 
         held.driver.watch_stream(raw, watched)
 
-    def _ready(self) -> Raw:
+    def _ready(self, prelude: Prelude | None) -> Raw:
         """Return the raw connection, seized, alive as far as can be told without a round trip."""
         forking.check()
         held = self._held
@@ -194,11 +202,11 @@ class Guard:
             return raw  # As nearly always.
         before = held.seize()
         if before is _IDLE and (reason := self._cause_of_death(held.raw)):
-            self._give_up(reason)
+            self._give_up(reason, prelude)
             before = held.seize()
         elif before is State.BUSY:
             # An exception struck between send and reply of the last statement: its answer may still come.
-            self._give_up(Reason.ESCAPED)
+            self._give_up(Reason.ESCAPED, prelude)
             before = held.seize()
         if before is State.CLOSED:
             closed = f"the connection to {held.address} was closed by shutdown() or retire()"
@@ -232,13 +240,14 @@ class Guard:
         is_alive = all(alive for _, alive in held.driver.ping([raw], held.policy.ping_timeout))
         return None if is_alive else Reason.PING_FAILED
 
-    def _give_up(self, reason: Reason) -> None:
+    def _give_up(self, reason: Reason, prelude: Prelude | None) -> None:
         """Discard the seized raw connection before anything was sent; raises if something was lost with it."""
         held = self._held
         # A ping is not sent inside a transaction, and one that failed leaves mysqlclient's flags in doubt.
-        in_transaction = reason is not Reason.PING_FAILED and held.driver.in_transaction(held.raw)
+        flags = _flags(held.wire, prelude)
+        in_transaction = reason is not Reason.PING_FAILED and may_be_open(*flags)
         if reason is Reason.ESCAPED:
-            in_transaction = in_transaction or not held.driver.autocommits(held.raw)
+            in_transaction = in_transaction or not flags[0] & AUTOCOMMIT
         held.discard(reason)
         if in_transaction:
             self._refuse_transaction()

@@ -427,18 +427,23 @@ def routines(site: Any) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("routines")
+@pytest.mark.parametrize("before", [0, 6], ids=["at first", "behind a run of blocks"])
 @pytest.mark.parametrize(("scenario", "expected"), SCENARIOS, ids=[scenario.__name__ for scenario, _ in SCENARIOS])
 def test_same_rows_are_kept_as_with_autocommit_off(
     site: Any,
     stock: str,
     scenario: Scenario,
     expected: list[int],
+    before: int,
 ) -> None:
     """On both engines; and behind it nothing is open any more, and each statement commits itself."""
     if scenario in MARIADB_ONLY and IS_MYSQL:
         pytest.skip("MySQL has no such statement")
     rows = []
     for alias in (stock, "default"):
+        for _ in range(before):
+            with transaction.atomic(alias):
+                bench.run("DELETE FROM shop_entry", using=alias)
         site.ask("TRUNCATE TABLE site_main.shop_entry")
         db = Database(alias, site)
         scenario(db)

@@ -1,6 +1,6 @@
 """Transactions of the Django engine on a real server: what is sent for them, and what they keep.
 
-On MariaDB; the last test runs this file, and its two neighbours, once more on a private MySQL.
+On MariaDB; the last test runs this file, and its neighbours, once more on a private MySQL.
 """
 
 # The fixtures are imported, and then named by the tests.
@@ -51,6 +51,7 @@ pytestmark = [pytest.mark.server, pytest.mark.usefixtures("quiet")]
 
 Sent = Callable[[], list[str]]
 HERE = Path(__file__).resolve()
+NEIGHBOURS = ("autocommit_off", "runs_of_blocks", "transaction_losses")
 
 
 class TestCost:
@@ -521,7 +522,7 @@ def test_all_of_this_holds_on_mysql_too(tmp_path: Path) -> None:
             pytest.fail(str(missing), pytrace=False)
         pytest.skip(str(missing))
     root = HERE.parents[2]
-    files = [HERE, HERE.with_name("test_django_autocommit_off.py"), HERE.with_name("test_django_transaction_losses.py")]
+    files = [HERE, *(HERE.with_name(f"test_django_{name}.py") for name in NEIGHBOURS)]
     command = [sys.executable, "-m", "pytest", "-q", "-c", root / "pyproject.toml", "--rootdir", root, *files]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
     # What is under test here; and not run in the root, which would put the tree before what is installed.

@@ -14,11 +14,12 @@ import_stock_engine()  # Before anything that imports MySQLdb.
 
 from django.db.backends.mysql import base as stock  # noqa: E402
 
-from persistconn.backends.mysql import boundary, orphans, transactions  # noqa: E402
+from persistconn.backends.mysql import boundary, orphans  # noqa: E402
 from persistconn.backends.mysql.creation import DatabaseCreation  # noqa: E402
 from persistconn.backends.mysql.errors import ErrorWrapper  # noqa: E402
 from persistconn.backends.mysql.options import OPTIONS, managed_driver  # noqa: E402
 from persistconn.backends.mysql.sharing import WrapperOwner  # noqa: E402
+from persistconn.backends.mysql.transactions import Transactions  # noqa: E402
 from persistconn.keeper import KEEPER  # noqa: E402
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class DatabaseWrapper(stock.DatabaseWrapper):
         self._place = object()
         self._session = orphans.Tie(self)
         self._owner = WrapperOwner(self, KEEPER.owner())
+        self._transactions: Transactions | None = None
         self._is_closed = False
         self._is_as_left = False
         super().__init__(settings_dict, alias)
@@ -96,8 +98,10 @@ class DatabaseWrapper(stock.DatabaseWrapper):
 
     def _set_autocommit(self, autocommit: bool) -> None:
         assert self.connection is not None
+        if self._transactions is None or self._transactions.connection is not self.connection:
+            self._transactions = Transactions(self.connection)
         with self.wrap_database_errors:
-            (transactions.switch_on if autocommit else transactions.switch_off)(self.connection)
+            (self._transactions.switch_on if autocommit else self._transactions.switch_off)()
 
     @cached_property
     def wrap_database_errors(self) -> ErrorWrapper:
