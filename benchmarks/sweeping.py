@@ -43,6 +43,7 @@ def run(arguments: Mapping[str, Any], count: int = COUNT, repeats: int = REPEATS
         "time",
         "CPU",
         "longest task without",
+        "time beside tasks, at most",
         "longest task beside it",
         "time with holes",
         "longest task beside that",
@@ -57,7 +58,7 @@ def run(arguments: Mapping[str, Any], count: int = COUNT, repeats: int = REPEATS
 
 
 def _cells(found: Mapping[str, float]) -> tuple[str, ...]:
-    times = ("seconds", "cpu", "usual", "longest", "holes", "longest_beside_holes")
+    times = ("seconds", "cpu", "usual", "slowest", "longest", "holes", "longest_beside_holes")
     return (f"{found['pinged']:.0f}", *(f"{found[name] * 1000:,.1f} ms" for name in times))
 
 
@@ -73,9 +74,9 @@ def _verdicts(name: str, count: int, found: Mapping[str, float]) -> list[Verdict
             "s",
         ),
         at_most(
-            f"the same sweep with {HOLES} black holes, {name}: ping_timeout and the sweep's own time",
+            f"the same sweep beside them with {HOLES} black holes, {name}: ping_timeout, and the longest without",
             found["holes"],
-            limit + SECONDS,
+            limit + found["slowest"],
             "s",
         ),
         at_most(f"a worker's read beside the black holes, {name}", found["longest_beside_holes"], limit, "s"),
@@ -181,25 +182,32 @@ def _quiet(keeper: Keeper, clock: Clock, repeats: int) -> dict[str, float]:
 
 
 def _beside_work(keeper: Keeper, clock: Clock, workers: Workers, repeats: int) -> dict[str, float]:
-    usual, longest = [], []
+    usual, seconds, longest = [], [], []
     for _ in range(repeats):
         usual.append(workers.beside(lambda: time.sleep(SECONDS / 2)))
-        clock.forward(_QUIET)
-        longest.append(workers.beside(keeper.sweep))
-    return {"usual": _middle(usual), "longest": _middle(longest)}
+        took, waited = _sweep_beside(keeper, clock, workers)
+        seconds.append(took)
+        longest.append(waited)
+    return {"usual": _middle(usual), "slowest": max(seconds), "longest": _middle(longest)}
 
 
 def _with_holes(keeper: Keeper, clock: Clock, workers: Workers) -> dict[str, float]:
+    took, waited = _sweep_beside(keeper, clock, workers)
+    return {"holes": took, "longest_beside_holes": waited}
+
+
+def _sweep_beside(keeper: Keeper, clock: Clock, workers: Workers) -> tuple[float, float]:
+    """Return the seconds of a sweep beside work, and those of the longest read meanwhile."""
     clock.forward(_QUIET)
-    began = time.perf_counter()
     seconds: list[float] = []
 
     def sweep() -> None:
+        began = time.perf_counter()
         keeper.sweep()
         seconds.append(time.perf_counter() - began)
 
     longest = workers.beside(sweep)
-    return {"holes": seconds[0], "longest_beside_holes": longest}
+    return seconds[0], longest
 
 
 def _pings(keeper: Keeper) -> int:

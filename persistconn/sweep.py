@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from persistconn import log
 from persistconn.drivers.base import Raw
@@ -25,6 +25,7 @@ class Sweep:
 
     def run(self, clock: Callable[[], float]) -> None:
         """Do what is due; blocks for the longest ``ping_timeout`` among the connections that are pinged."""
+        began = clock()
         due: list[Held] = []
         for held in self._everything:
             verdict, reason = decide(held.condition(), held.policy, clock())
@@ -39,16 +40,15 @@ class Sweep:
                     # Alive, it is one of a bounded pool: made before the old one is broken, the new one would be too many.
                     held.discard_idle(reason, orderly=verdict is Verdict.RECYCLE)
                 self._renewals.add(held, None)
-        self._ping(due)
+        self._ping(due, began)
 
-    def _ping(self, due: Iterable[Held]) -> None:
-        due = list(due)
+    def _ping(self, due: list[Held], began: float) -> None:
         for driver in {held.driver for held in due}:
             ours = [held for held in due if held.driver is driver]
             timeout = max(held.policy.ping_timeout for held in ours)
             mine: dict[int, Held] = {}
             try:
-                for raw, alive in driver.ping(self._reserve(ours, mine), timeout):
+                for raw, alive in driver.ping(self._reserve(ours, began, mine), timeout):
                     self._give_back(mine.pop(id(raw)), alive)
             finally:
                 # Whatever went wrong, no owner may wait for ever.
@@ -56,11 +56,12 @@ class Sweep:
                     self._give_back(held, alive=False)
 
     @staticmethod
-    def _reserve(due: Iterable[Held], mine: dict[int, Held]) -> Iterator[Raw]:
+    def _reserve(due: list[Held], began: float, mine: dict[int, Held]) -> Iterator[Raw]:
         # Each only when its ping is about to be sent, so that its owner waits for that one and not for all before it.
         for held in due:
-            # Reserve before touch: an owner who came first has it, and his statement is a better proof of life.
-            if held.reserve():
+            # Reserve before touch: an owner who came first has it, or has had it since we decided, and his statement is a
+            # better proof of life.
+            if held.proved_at <= began and held.reserve():
                 mine[id(held.raw)] = held
                 yield held.raw
 

@@ -49,6 +49,10 @@ class Wire(Protocol):
         """Whether the last answer brought them."""
 
     @property
+    def may_have_more(self) -> bool:
+        """Whether the last answer may have left something on the wire: False where it is known that it has not."""
+
+    @property
     def look(self) -> Callable[[], bytes]:
         """See :func:`persistconn.drivers.sockets.watch`."""
 

@@ -34,6 +34,8 @@ class MySQLClient:
         for name in ("connections", "cursors"):
             importlib.import_module(f"{module.__name__}.{name}")
         self._raw_class = raw_class(module)
+        # Asked at each statement, nearly always for the same one.
+        self._maker = functools.lru_cache(maxsize=64)(self._cursor_maker)
         WATCHDOG.start()
 
     def address(self, arguments: Mapping[str, Any]) -> str:
@@ -131,8 +133,11 @@ class MySQLClient:
             raw.abandon()
 
     def cursor(self, connection: Any, cursor_class: Any) -> Any:
+        return self._maker(cursor_class)(connection)
+
+    def _cursor_maker(self, cursor_class: Any) -> Any:
         streams = isinstance(cursor_class, type) and issubclass(cursor_class, self.module.cursors.CursorUseResultMixIn)
-        return (_streaming(cursor_class) if streams else cursor_class)(connection)
+        return _streaming(cursor_class) if streams else cursor_class
 
     def classify(self, raw: Raw | None, error: BaseException) -> Fault:
         fault = self.diagnose(raw, error)

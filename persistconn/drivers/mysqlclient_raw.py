@@ -132,6 +132,7 @@ class RawConnection(_Driver):  # type: ignore[misc]
             if wire.doomed:
                 self._let_go()
         self._note(wire, sql)
+        wire.may_have_more = True
         return answer
 
     def _refuse_while_streaming(self) -> None:
@@ -164,8 +165,9 @@ class RawConnection(_Driver):  # type: ignore[misc]
             wire.inside = 0
             if wire.doomed:
                 self._let_go()
-        wire.status = wire.read_status()
+        status_flags = wire.status = wire.read_status()
         wire.status_is_current = True
+        wire.may_have_more = bool(status_flags & status.MORE_RESULTS)
 
     def _query(self, sql: SQL) -> None:
         super().query(sql)

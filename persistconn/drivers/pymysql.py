@@ -20,9 +20,12 @@ from persistconn.drivers.pymysql_raw import raw_class
 from persistconn.drivers.status import AUTOCOMMIT, may_be_open
 
 _COM_PING = 0x0E
+_HEADER = 4  # bytes, of a packet
 # Pings that are sent before the first answers are taken: their owners wait for as many, and not for a thousand.
 _AT_ONCE = 16
 T = TypeVar("T")
+_Waiting = dict[int, tuple[Raw, float]]
+"""Pings without an answer, in the order in which they were sent: by descriptor, the connection and when it is given up."""
 _CLOSED_BEFORE = ((0, ""), ("Already closed",))
 """The arguments of the errors that PyMySQL raises where there is no connection any more to send on."""
 
@@ -105,28 +108,32 @@ class PyMySQL:
         return int(raw._sock.fileno())
 
     def ping(self, raws: Iterable[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:
-        poll, waiting = select.poll(), {}
+        poll = select.poll()
+        waiting: _Waiting = {}
         for raw in raws:
             if self._send_ping(raw):
-                waiting[raw._sock.fileno()] = raw
+                # Each has its own time: among busy threads it takes most of a second until a thousand are sent.
+                waiting[raw._sock.fileno()] = raw, time.monotonic() + timeout
                 poll.register(raw._sock, select.POLLIN)
             else:
                 yield raw, False
             if len(waiting) % _AT_ONCE == 0:
-                yield from self._answered(poll, waiting, 0.0, timeout)
-        deadline = time.monotonic() + timeout
-        while waiting and (left := deadline - time.monotonic()) > 0:
-            yield from self._answered(poll, waiting, left, left)
-        for raw in waiting.values():
-            yield raw, False
+                yield from self._answered(poll, waiting, 0.0)
+        while waiting:
+            _, deadline = next(iter(waiting.values()))
+            yield from self._answered(poll, waiting, deadline - time.monotonic())
 
-    def _answered(
-        self, poll: select.poll, waiting: dict[int, Raw], wait: float, timeout: float
-    ) -> Iterator[tuple[Raw, bool]]:
-        for fileno, _ in poll.poll(wait * 1000):
+    def _answered(self, poll: select.poll, waiting: _Waiting, wait: float) -> Iterator[tuple[Raw, bool]]:
+        began = time.monotonic()
+        for fileno, _ in poll.poll(max(wait, 0.0) * 1000):
             poll.unregister(fileno)
-            raw = waiting.pop(fileno)
-            yield raw, self._read_pong(raw, max(timeout, 0.001))
+            raw, deadline = waiting.pop(fileno)
+            yield raw, self._read_pong(raw, max(deadline - time.monotonic(), 0.001))
+        # Only what was late before that look: an answer that had come in time was found by it, however long ago it came.
+        for fileno in [fileno for fileno, (_, deadline) in waiting.items() if deadline <= began]:
+            poll.unregister(fileno)
+            raw, _ = waiting.pop(fileno)
+            yield raw, False
 
     def _send_ping(self, raw: Raw) -> bool:
         try:
@@ -139,8 +146,13 @@ class PyMySQL:
         return True
 
     def _read_pong(self, raw: Raw, timeout: float) -> bool:
-        read_timeout, raw._read_timeout = raw._read_timeout, timeout
+        """Read what has begun to come."""
+        read_timeout = raw._read_timeout
         try:
+            # Nearly always it is here as a whole. To set a limit, wait under it and take it off again is three more system
+            # calls, and after each of them all busy threads come first. In TLS, what has come need not be an answer.
+            if isinstance(raw._sock, ssl.SSLSocket) or not _is_whole(raw._rfile.peek()):
+                raw._read_timeout = timeout
             raw._read_ok_packet()
         except Exception:
             return False
@@ -204,3 +216,8 @@ class PyMySQL:
         if isinstance(getattr(error, "original_exception", None), ssl.SSLCertVerificationError):
             return Fault.REFUSED
         return faults.of_connect(code_of(error))
+
+
+def _is_whole(data: bytes) -> bool:
+    """Say whether a packet is there from its header to its end."""
+    return len(data) >= _HEADER + int.from_bytes(data[:3], "little")

@@ -43,6 +43,7 @@ class RawConnection(_Driver):  # type: ignore[misc]
     _next_seq_id = 0
     goodbye: int | None = None
     """The number of the error that the server had sent before it read our statement."""
+    may_have_more = False
     status_is_current = False
     """PyMySQL takes the status flags from OK packets only, not from the EOF behind rows, nor with an error: after
     those, under autocommit=0, a transaction may have been opened (by SELECT ... FOR UPDATE, say) unseen."""
@@ -51,6 +52,7 @@ class RawConnection(_Driver):  # type: ignore[misc]
         self.status_is_current = False
         self._result: Any = None
         result: Any = None if unbuffered else self._whole_answer()
+        self.may_have_more = result is None
         if result is None:
             super()._read_query_result(unbuffered)
             result = self._result

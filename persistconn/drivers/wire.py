@@ -28,6 +28,7 @@ class Wire:
         "limit",
         "look",
         "lost",
+        "may_have_more",
         "pid",
         "read_status",
         "rows",
@@ -60,6 +61,7 @@ class Wire:
         """The rows that are fetched from the wire, as long as somebody has them."""
         self.watch: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
         """What each fetch of the rows on the wire goes through."""
+        self.may_have_more = False
         self.kept = False
         self.lost = False
         self.inside = 0

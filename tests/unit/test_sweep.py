@@ -23,12 +23,13 @@ class Sitting:
 
     def __init__(self, driver: Any) -> None:
         self.driver, self.raw, self.policy = driver, object(), Policy()
+        self.proved_at = 0.0
         self.is_reserved = False
         self.answered: bool | None = None
 
     def condition(self) -> Condition:
         """Tell that it has been idle for long."""
-        return Condition(used_at=0.0, proved_at=0.0)
+        return Condition(used_at=0.0, proved_at=self.proved_at)
 
     def reserve(self) -> bool:
         """Take it for the sweep."""
@@ -60,6 +61,24 @@ def test_a_connection_is_reserved_only_while_its_ping_is_under_way() -> None:
     sweep(everything)
     assert most == [1] * 20
     assert [sitting.answered for sitting in everything] == [True] * 20
+
+
+def test_a_connection_that_its_owner_has_used_meanwhile_is_not_pinged() -> None:
+    """Its statement has proved it alive, and to ping a thousand takes a while beside busy threads."""
+    pinged: list[object] = []
+
+    def ping(raws: Iterable[object], timeout: float) -> Iterator[tuple[object, bool]]:
+        del timeout
+        for raw in raws:
+            pinged.append(raw)
+            everything[1].proved_at = 100.5
+            yield raw, True
+
+    driver = Driver(ping)
+    everything = [Sitting(driver) for _ in range(3)]
+    sweep(everything)
+    assert pinged == [everything[0].raw, everything[2].raw]
+    assert [sitting.answered for sitting in everything] == [True, None, True]
 
 
 def test_what_was_reserved_is_given_back_whatever_goes_wrong() -> None:
