@@ -119,7 +119,7 @@ class PersistentConnection:
     def next_result(self, *args: Any, **kwargs: Any) -> Any:
         """Read the next result set of the same statement, if there is one: the connection may be a new one."""
         held = self._held
-        if not held.driver.has_unread(held.raw):
+        if not (held.wire.may_have_more and held.driver.has_unread(held.raw)):
             return held.driver.no_more_results
         return self._guard.exchange("CALL", lambda raw: raw.next_result(*args, **kwargs))
 

@@ -144,7 +144,7 @@ class Guard:
             wire = held.wire
             flags = wire.status, wire.status_is_current
             try:
-                answer = raw.query(sql, *args, **kwargs)
+                answer = raw.query(sql, *args, **kwargs) if args or kwargs else raw.query(sql)
                 self._note(raw, sql)
             except BaseException as error:
                 if self._is_settled(raw, error, sql, flags, is_last=False):
@@ -165,7 +165,7 @@ class Guard:
         """Note what a statement has left on the wire and in the session."""
         # While the wire is still ours: a replacement right behind the statement must find it noted.
         held = self._held
-        if held.driver.has_unread(raw):
+        if held.wire.may_have_more and held.driver.has_unread(raw):
             self._watch_stream(sql)
         if held.session.note(sql):
             held.wait_timeout = held.driver.wait_timeout(raw)
