@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 Task = Callable[[], object]
 _PATIENCE = 120.0
+_WARM_UP = 8
+"""Tasks that a thread does before any is measured: they connect, and the first blocks of a run begin one by one."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,16 @@ class Crew:
             while True:
                 start.get()
                 # Made with the first burst, so that a crew of which one works has one connection.
-                task = task or self._on_thread()
+                task = task or self._made()
                 self._done.put(self._work(task))
         except BaseException as error:
             self._done.put(error)
+
+    def _made(self) -> Task:
+        task = self._on_thread()
+        for _ in range(_WARM_UP):
+            task()
+        return task
 
     def _work(self, task: Task) -> list[float]:
         clock = time.perf_counter

@@ -33,7 +33,7 @@ BEYOND = {
     ("managed mysqlclient", "bare mysqlclient"): 0,
     ("django ours", "django"): 0,
     ("django ours closing", "django"): 0,
-    ("atomic ours", "atomic"): -1,
+    ("atomic ours", "atomic"): -2,
     ("empty ours", "empty"): -3,
     ("job django", "atomic"): -1,
     ("job", "atomic"): -1,

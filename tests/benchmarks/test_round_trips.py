@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
         ("django ours closing", 1),
         ("transaction", 3),
         ("atomic", 4),
-        ("atomic ours", 3),
+        ("atomic ours", 2),
         ("empty ours", 0),
         ("job django", 3),
         ("job", 3),
