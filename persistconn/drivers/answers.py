@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 _HEADER = 4  # bytes: the length, and the number in its turn
 _OK, _EOF, _ERR = 0x00, 0xFE, 0xFF
 _SHORTEST_OK, _EOF_SIZE = 7, 5
+_EOF_HEADER = _EOF_SIZE.to_bytes(3, "little")
 _MOST_COLUMNS = 250
 """In an answer: a byte of more means something else."""
 _NULL, _TWO_BYTES = 0xFB, 0xFC
@@ -80,6 +81,8 @@ class Answers:
         return result, size + _HEADER, (turn + 1) % 256
 
     def _read_rows(self, raw: Any, data: bytes, result: Any) -> tuple[int, int]:
+        if data[-_EOF_SIZE - _HEADER : -_EOF_SIZE - 1] != _EOF_HEADER or data[-_EOF_SIZE] != _EOF:
+            raise _NotWhole  # Before a part of it is read in vain.
         end = 0
         for _ in range(result.field_count + 2):
             end += data[end] + (data[end + 1] << 8) + (data[end + 2] << 16) + _HEADER
