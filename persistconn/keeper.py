@@ -164,7 +164,7 @@ class Keeper:
         None ends it. Connections that the thread opens meanwhile count among the others.
         """
         self._local.watch = others
-        for *_, mine in self._mine():
+        for _, _, mine in self._mine():
             mine.watch = own if mine is connection else others
 
     @property

@@ -14,8 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from persistconn import log
 from persistconn.drivers.faults import SERVER_LOST, code_of
@@ -40,7 +39,7 @@ from persistconn.once.line import Line
 from persistconn.once.lockwaits import longest_wait
 from persistconn.once.protocol import NotDueYet, NotOneRow, OneByOne, Together, Torn
 from persistconn.once.records import Records
-from persistconn.once.rows import Row, RowState, Statements, row_of
+from persistconn.once.rows import Row, RowState, row_of, statements_on
 from persistconn.once.settled import Settled, verdict
 from persistconn.once.sites import CURRENT, Site, nested
 from persistconn.once.takeover import Takeover
@@ -50,8 +49,7 @@ OWN_PAST = 2.0
 """Seconds that a replay waits for an election that our own last session may still hold, which was ended a moment ago."""
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """What is to be done exactly once. ``arguments`` are copied for each attempt."""
 
     token: Token
@@ -62,6 +60,9 @@ class Order:
     records_failure: bool = False
     waits: bool = True
     """Whether to wait for another process that is at it, rather than leave it to that."""
+
+
+_DONE, _FAILED = RowState.DONE, RowState.FAILED  # Up to Python 3.11 a member of an Enum is looked up by Python code.
 
 
 class Mishappened(Exception):
@@ -105,7 +106,7 @@ class Attempt:
             raise nested(self._order.token.job, CURRENT.job)
         connection = self._site.connection(self._order.token.job)
         self.line = Line(connection)
-        self._statements = Statements(self.line.schema)
+        self._statements = statements_on(self.line.schema)
         self._start_over()
         self._block = self.make_block()
         self._protocol = self._choose_protocol()
@@ -330,7 +331,7 @@ class Attempt:
         try:
             if failure is not None:
                 self._protocol.undo()
-            self._protocol.seal(RowState.DONE if failure is None else RowState.FAILED, encoded, told)
+            self._protocol.seal(_DONE if failure is None else _FAILED, encoded, told)
         except (Torn, NotOneRow) as error:
             raise self._explained(error) from error
         except self.line.Error as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from persistconn.errors import ConnectionLost, JobError, NotReplayable, TornJob
-from persistconn.once.screen import foreign_objection, objection, written_table
+from persistconn.once.screen import Table, foreign_objection, objection, plain_write, written_table
 from persistconn.statement import SQL, beginning
 
 EngineOf = Callable[[str | None, str], str | None]
@@ -46,9 +46,15 @@ class Block:
         """Where the job has come to: which statement it has sent last, or its end."""
         return (self.ordinal + 1, "its end") if self.has_ended else (self.ordinal, self.last)
 
-    def ours(self) -> Ours:
+    def ours(self) -> Block:
         """Let the protocol's own statements pass, in a ``with``."""
-        return Ours(self)
+        return self  # A job enters it twice: a generator, or an object of its own, would cost several times as much.
+
+    def __enter__(self) -> None:
+        self._is_ours = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._is_ours = False
 
     def check(self, sql: SQL, *, is_open: bool) -> None:
         """Pass a statement of the job, or refuse it; ``is_open`` says whether the transaction still is."""
@@ -65,17 +71,23 @@ class Block:
             )
         self.ordinal += 1
         self._last = sql[:_KEPT]
-        if why := objection(sql):
-            raise self._refuse(NotReplayable(f"{beginning(sql) or 'a statement'} inside the job {self.job}: {why}"))
-        self._check_engine(sql)
+        # A plain write is nothing that :func:`objection` knows of.
+        if (table := plain_write(sql)) is None:
+            self._check_text(sql)
+            table = written_table(sql)
+        if table is not None:
+            self._check_engine(sql, table)
         if self.undone is not None:
             # What it wrote before is gone: the rest alone must not be written, in the open, by autocommit.
             raise self.undone
 
-    def _check_engine(self, sql: SQL) -> None:
-        table = written_table(sql)
-        engine = self._engine_of(*table) if table is not None else None
-        if table is not None and engine is not None:
+    def _check_text(self, sql: SQL) -> None:
+        if why := objection(sql):
+            raise self._refuse(NotReplayable(f"{beginning(sql) or 'a statement'} inside the job {self.job}: {why}"))
+
+    def _check_engine(self, sql: SQL, table: Table) -> None:
+        engine = self._engine_of(*table)
+        if engine is not None:
             raise self._refuse(
                 NotReplayable(
                     f"{beginning(sql)} inside the job {self.job} writes the table {table[1]}, whose engine {engine} has no"
@@ -94,19 +106,6 @@ class Block:
     def answered_with_rollback(self, error: BaseException) -> None:
         """Note that the server has rolled the whole transaction back."""
         self.undone = self.undone or error
-
-
-class Ours:
-    """What :meth:`Block.ours` returns: a job enters it twice, and a generator costs four times as much."""
-
-    def __init__(self, block: Block) -> None:
-        self._block = block
-
-    def __enter__(self) -> None:
-        self._block._is_ours = True
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._block._is_ours = False
 
 
 class Foreign:

@@ -21,7 +21,7 @@ def _question(schema: str) -> str:
 
 
 class Engines:
-    """The engines of one server's tables, read when a name is first met; its lock guards ``_good``.
+    """The engines of one server's tables, read when a name is first met; its lock guards the changes of ``_good``.
 
     It asks on a connection of its own: on MySQL a look into ``information_schema`` would open the job's snapshot.
     """
@@ -29,13 +29,13 @@ class Engines:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         # Not those that are refused: they are asked for again, because somebody may convert them now.
-        self._good: set[tuple[str, str]] = set()
+        # Replaced as a whole, so that each statement of a job can look into it without the lock.
+        self._good: frozenset[tuple[str, str]] = frozenset()
 
     def without_transactions(self, opening: Opening, schema: str, table: str) -> str | None:
         """Return the engine of a table if that has no transactions, else None; asks the server for a name that is new."""
-        with self._lock:
-            if (schema, table) in self._good:
-                return None
+        if (schema, table) in self._good:
+            return None
         # What is no base table (a view, a temporary table) is not found, and passes.
         found: dict[str, str | None] = {table: None}
         for name, engine, has_transactions in insist(opening, lambda: _ask_for(opening, schema)):

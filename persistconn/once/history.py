@@ -36,7 +36,8 @@ class Mishap:
 class History:
     """The attempts of one call. Used on one thread."""
 
-    job: str
+    describe: Callable[[], str]
+    """Names the job for people."""
     retries: int | None = None
     mishaps: list[Mishap] = field(default_factory=list)
     attempts: dict[bytes, Callable[[], None]] = field(default_factory=dict)
@@ -84,7 +85,7 @@ class History:
 
     def _poison(self, mishap: Mishap) -> PoisonJob:
         return PoisonJob(
-            f"the job {self.job} lost its connection {POISON} times in a row at its statement {mishap.ordinal}"
+            f"the job {self.describe()} lost its connection {POISON} times in a row at its statement {mishap.ordinal}"
             f" ({mishap.statement or 'unknown'}), each time on a new connection: it seems to be the cause itself, by a packet"
             " over max_allowed_packet, a pause beyond wait_timeout, a read_timeout shorter than the statement, or a query that"
             f" brings the server down. Nothing of it took effect. The last loss: {mishap.cause}"

@@ -29,8 +29,10 @@ def note_lost(line: Line, identity: str) -> None:
 
 def end_lost_sessions(line: Line) -> None:
     """End what was lost on the line's server, by any job of this process; no round trip if there is nothing."""
+    if not _lost.get(line.opening.address):
+        return  # As nearly always, and without the lock: what is noted right now is as good as noted behind us.
     with _lock:
-        lost = tuple(_lost.get(line.opening.address, ()))
+        lost = tuple(_lost[line.opening.address])
     for identity in lost:
         end_session(line, identity)
         with _lock:

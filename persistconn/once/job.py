@@ -124,7 +124,7 @@ def run(
     attempt: Callable[[Order, Site, History], Attempt] = Attempt,
 ) -> Any:
     """Make attempts until one of them proves what became of the job; returns its result. Blocks."""
-    history = History(order.token.describe(), retries)
+    history = History(order.token.describe, retries)
     try:
         while True:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime, timezone
 
 _OFFSET = len("+00:00")
@@ -15,6 +16,12 @@ def of_bytes(value: bytes) -> str:
 def of_text(value: str | None) -> str:
     r"""Return a literal in utf8mb4; half a surrogate pair, which no server takes, is written out as ``\ud800``."""
     return "NULL" if value is None else f"_utf8mb4 X'{value.encode(errors='backslashreplace').hex()}'"
+
+
+@functools.lru_cache(maxsize=1024)
+def of_name(name: str) -> str:
+    """Return the literal of a text that comes again and again: a job's name, say. Not for values, which it would keep."""
+    return of_text(name)
 
 
 def of_moment(value: datetime | None) -> str:

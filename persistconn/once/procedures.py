@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from persistconn import log
 from persistconn.drivers.faults import code_of
-from persistconn.once.rows import BEGIN, COMMIT, EARLY, END, HORIZON, LEDGER, NAME_LIMIT, RowState
+from persistconn.once.rows import BEGIN, COMMIT, EARLY, END, HORIZON, LEDGER, NAME_LIMIT, YOUNG, RowState
 
 SENTINEL = "persistconn_sentinel"
 """A procedure cannot make up a savepoint's name. A transaction that ended took it along, whatever its name."""
@@ -17,6 +17,7 @@ SENTINEL = "persistconn_sentinel"
 NOT_DUE, TORN, NOT_ONE_ROW = 31001, 31002, 31003
 """What they say by an error's number."""
 
+_NOT_ONE_ROW = f"SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = {NOT_ONE_ROW}, MESSAGE_TEXT = 'not exactly one row';"
 _COLLATED = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 CREATE = (
     (
@@ -26,20 +27,20 @@ CREATE = (
         f" issued DATETIME(6), scheduled DATETIME(6)) SQL SECURITY INVOKER "
         "BEGIN"
         " START TRANSACTION;"
-        f" INSERT INTO {LEDGER} (token, job, job_key, fingerprint, state, attempt, attempts, owner, place, issued_at,"
-        " scheduled_at, started_at)"
-        f" SELECT the_token, the_job, the_key, the_fingerprint, '{RowState.OPEN.value}', the_attempt, the_number,"
-        " the_owner, the_place, issued, scheduled, UTC_TIMESTAMP(6) FROM DUAL"
-        f" WHERE scheduled IS NULL OR scheduled <= UTC_TIMESTAMP(6) + INTERVAL {EARLY} SECOND;"
-        " IF ROW_COUNT() = 0 THEN"
+        f" IF scheduled > UTC_TIMESTAMP(6) + INTERVAL {EARLY} SECOND THEN"
         f" SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = {NOT_DUE}, MESSAGE_TEXT = 'not due yet';"
         " END IF;"
+        f" INSERT INTO {LEDGER} (token, job, job_key, fingerprint, state, attempt, attempts, owner, place, issued_at,"
+        " scheduled_at, started_at)"
+        f" VALUES (the_token, the_job, the_key, the_fingerprint, '{RowState.OPEN.value}', the_attempt, the_number,"
+        " the_owner, the_place, issued, scheduled, UTC_TIMESTAMP(6));"
         f" SAVEPOINT {SENTINEL};"
         " END"
     ),
     (
-        f"CREATE PROCEDURE {END} (the_token BINARY(32), the_attempt BINARY(8), the_state VARCHAR(9) CHARACTER SET ascii,"
-        f" the_result MEDIUMTEXT {_COLLATED}, the_error TEXT {_COLLATED}) SQL SECURITY INVOKER "
+        f"CREATE PROCEDURE {END} (the_token BINARY(32), issued DATETIME(6), the_attempt BINARY(8),"
+        f" the_state VARCHAR(9) CHARACTER SET ascii, the_result MEDIUMTEXT {_COLLATED}, the_error TEXT {_COLLATED})"
+        " SQL SECURITY INVOKER "
         "BEGIN"
         " BEGIN"
         # 1305: the savepoint has gone with the transaction that was begun.
@@ -48,16 +49,17 @@ CREATE = (
         f" RELEASE SAVEPOINT {SENTINEL};"
         " END;"
         f" UPDATE {LEDGER} SET state = the_state, ended_at = UTC_TIMESTAMP(6), result = the_result, error = the_error"
-        f" WHERE token = the_token AND attempt = the_attempt AND state = '{RowState.OPEN.value}'"
-        f" AND (issued_at IS NULL OR issued_at >= (SELECT low_water FROM {HORIZON} WHERE id = 1));"
-        " IF ROW_COUNT() <> 1 THEN"
-        f" SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = {NOT_ONE_ROW}, MESSAGE_TEXT = 'not exactly one row';"
+        f" WHERE token = the_token AND attempt = the_attempt AND state = '{RowState.OPEN.value}';"
+        f" IF ROW_COUNT() <> 1 THEN {_NOT_ONE_ROW} END IF;"
+        # Two of them, for the table is opened whenever the condition that names it is looked at.
+        f" IF issued < UTC_TIMESTAMP(6) - INTERVAL {YOUNG} SECOND THEN"
+        f" IF issued < (SELECT low_water FROM {HORIZON} WHERE id = 1 LOCK IN SHARE MODE) THEN {_NOT_ONE_ROW} END IF;"
         " END IF;"
         f" {COMMIT};"
         " END"
     ),
 )
-_OLDER = ("persistconn_end_1",)
+_OLDER = ("persistconn_begin_1", "persistconn_end_1", "persistconn_end_2")
 DROP = tuple(f"DROP PROCEDURE IF EXISTS {name}" for name in (BEGIN, END, *_OLDER))
 
 _IS_THERE = 1304

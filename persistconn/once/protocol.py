@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import threading
@@ -40,7 +41,11 @@ class OneByOne:
         self._line = line
         self._statements = statements
         self._token = token
-        self._sentinel = f"pc_{self.attempt.hex()}"
+        self._sentinel = self._name_sentinel()
+        self._end = ""
+
+    def _name_sentinel(self) -> str:
+        return f"pc_{self.attempt.hex()}"
 
     def begin(self, fingerprint: bytes, number: int, isolation: str | None) -> None:
         """Begin, take the token and set the sentinel. Raises NotDueYet."""
@@ -81,10 +86,8 @@ class OneByOne:
 class Together(OneByOne):
     """The same in two procedures: one round trip before the function, one behind it."""
 
-    def __init__(self, line: Line, statements: Statements, token: Token) -> None:
-        super().__init__(line, statements, token)
-        self._sentinel = procedures.SENTINEL
-        self._end = ""
+    def _name_sentinel(self) -> str:
+        return procedures.SENTINEL
 
     def begin(self, fingerprint: bytes, number: int, isolation: str | None) -> None:
         """Do it in one round trip; one more on a new session, and one for an isolation level. Raises NotDueYet."""
@@ -127,4 +130,10 @@ class Together(OneByOne):
 
 
 def _place() -> str:
-    return f"{socket.gethostname()} pid {os.getpid()} {threading.current_thread().name}"[:_PLACE_LIMIT]
+    # By the pid too: a forked child finds its parent's answer, and must not take it for its own.
+    return _place_of(os.getpid(), threading.current_thread().name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _place_of(pid: int, thread: str) -> str:
+    return f"{socket.gethostname()} pid {pid} {thread}"[:_PLACE_LIMIT]

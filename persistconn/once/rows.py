@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from persistconn.once.literals import as_text, of_bytes, of_moment, of_text
+from persistconn.once.literals import as_text, of_bytes, of_moment, of_name, of_text
 from persistconn.once.token import Token
+from persistconn.policy import SHORTEST_RETENTION
 
 LEDGER = "persistconn_ledger"
 HORIZON = "persistconn_horizon"
@@ -16,7 +18,7 @@ HORIZON = "persistconn_horizon"
 COMMIT, ROLLBACK = "COMMIT AND NO CHAIN NO RELEASE", "ROLLBACK AND NO CHAIN NO RELEASE"
 """They end the transaction and nothing else: with ``completion_type`` a plain one begins another, or ends the session."""
 
-BEGIN, END = "persistconn_begin_1", "persistconn_end_2"
+BEGIN, END = "persistconn_begin_2", "persistconn_end_3"
 """The procedures in which statements travel together, where there are any (see ``procedures``).
 
 The number is that of their text: a release with another text makes others beside them, and disturbs nobody who runs jobs.
@@ -28,6 +30,8 @@ NAME_LIMIT = 200
 """Characters of a job's name and of a key."""
 EARLY = 5
 """Seconds by which a clock may be ahead of the database's: a cron fire that is due later than that is not due yet."""
+YOUNG = int(SHORTEST_RETENTION / 2)
+"""Seconds since its issue within which a token cannot have been forgotten, whatever a clock may have been set to meanwhile."""
 
 CREATE = (
     (
@@ -71,6 +75,9 @@ class RowState(Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    def __init__(self, word: str) -> None:
+        self.literal = of_text(word)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -101,7 +108,7 @@ class Statements:
         It inserts nothing, without an error, while the database's clock says that a fire is not due yet.
         """
         given = self._given(token, attempt, number, print_, owner, place)
-        values = ", ".join([*given, of_text(RowState.OPEN.value), "UTC_TIMESTAMP(6)"])
+        values = f"{given}, {RowState.OPEN.literal}, UTC_TIMESTAMP(6)"
         due = (
             ""
             if token.scheduled is None
@@ -112,29 +119,24 @@ class Statements:
     def call_begin(self, token: Token, attempt: bytes, number: int, print_: bytes, owner: str, place: str) -> str:
         """Return the call that begins, inserts and sets the sentinel in one round trip."""
         given = self._given(token, attempt, number, print_, owner, place)
-        return f"CALL {self._schema}.{BEGIN}({', '.join(given)})"
+        return f"CALL {self._schema}.{BEGIN}({given})"
 
     def call_end(
         self, token: Token, attempt: bytes, state: RowState, *, result: str | None = None, error: str | None = None
     ) -> str:
         """Return the call that proves the sentinel, writes the outcome and commits in one round trip."""
-        values = (of_bytes(token.digest), of_bytes(attempt), of_text(state.value), of_text(result), of_text(error))
-        return f"CALL {self._schema}.{END}({', '.join(values)})"
+        return (
+            f"CALL {self._schema}.{END}({of_bytes(token.digest)}, {of_moment(token.issued)}, {of_bytes(attempt)},"
+            f" {state.literal}, {of_text(result)}, {of_text(error)})"
+        )
 
     @staticmethod
-    def _given(token: Token, attempt: bytes, number: int, print_: bytes, owner: str, place: str) -> list[str]:
-        return [
-            of_bytes(token.digest),
-            of_text(token.job),
-            of_text(token.key),
-            of_bytes(print_),
-            of_bytes(attempt),
-            str(number),
-            of_text(owner),
-            of_text(place),
-            of_moment(token.issued),
-            of_moment(token.scheduled),
-        ]
+    def _given(token: Token, attempt: bytes, number: int, print_: bytes, owner: str, place: str) -> str:
+        return (
+            f"{of_bytes(token.digest)}, {of_name(token.job)}, {of_text(token.key)}, {of_bytes(print_)},"
+            f" {of_bytes(attempt)}, {number}, {of_name(owner)}, {of_name(place)}, {of_moment(token.issued)},"
+            f" {of_moment(token.scheduled)}"
+        )
 
     def finish(
         self, token: Token, attempt: bytes, state: RowState, *, result: str | None = None, error: str | None = None
@@ -143,11 +145,11 @@ class Statements:
 
         The subquery is a locking read, so it sees what a purge has raised the mark to, whatever the isolation.
         """
-        remembered = (
-            "" if token.issued is None else f" AND issued_at >= (SELECT low_water FROM {self.horizon} WHERE id = 1)"
-        )
+        is_young = f"issued_at >= UTC_TIMESTAMP(6) - INTERVAL {YOUNG} SECOND"
+        is_remembered = f"issued_at >= (SELECT low_water FROM {self.horizon} WHERE id = 1)"
+        remembered = "" if token.issued is None else f" AND ({is_young} OR {is_remembered})"
         return (
-            f"UPDATE {self.ledger} SET state = {of_text(state.value)}, ended_at = UTC_TIMESTAMP(6),"
+            f"UPDATE {self.ledger} SET state = {state.literal}, ended_at = UTC_TIMESTAMP(6),"
             f" result = {of_text(result)}, error = {of_text(error)}"
             f" WHERE token = {of_bytes(token.digest)} AND attempt = {of_bytes(attempt)}"
             f" AND state = {of_text(RowState.OPEN.value)}{remembered}"
@@ -206,6 +208,12 @@ class Statements:
             f"INSERT INTO {self.ledger} (token, job, job_key, fingerprint, state, attempt, attempts, owner, place,"
             f" issued_at, scheduled_at, started_at, ended_at) VALUES ({', '.join(values)})"
         )
+
+
+@functools.lru_cache(maxsize=64)
+def statements_on(schema: str) -> Statements:
+    """Return the statements on the ledger of a database, the same ones each time: they depend on its name alone."""
+    return Statements(schema)
 
 
 def row_of(columns: tuple[object, ...]) -> Row:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from persistconn.statement import SQL, Effect, effect, first_word
+
+Table = tuple[str | None, str]
+"""A table by its schema (None: the current one) and name."""
 
 _OUTSIDE = "run it outside of the job, in a migration or before the job is called"
 _COMMITS = f"it commits the job's transaction implicitly: {_OUTSIDE}"
@@ -35,6 +39,11 @@ _WRITTEN = re.compile(
     r"(?:(?P<schema>`(?:[^`]|``)+`|[\w$]+)\s*\.\s*)?(?P<table>`(?:[^`]|``)+`|[\w$]+)",
     re.IGNORECASE | re.DOTALL,
 )
+_PLAIN_WRITE = re.compile(
+    r"(?:(?:INSERT|REPLACE) INTO|DELETE FROM) (?:`[^`]+`|[\w$]+)(?:\(.*)?|UPDATE (?:`[^`]+`|[\w$]+) SET", re.IGNORECASE
+)
+_PLAIN_LENGTH = 200
+_PLAIN_WORDS = 3
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`", re.DOTALL)
 _FREES_ALL = re.compile(r"\bRELEASE_ALL_LOCKS\s*\(", re.IGNORECASE)
 _MAY_FREE = frozenset({"SELECT", "DO", "SET", "WITH", "VALUES"})
@@ -70,7 +79,23 @@ def foreign_objection(sql: SQL) -> str | None:
     )
 
 
-def written_table(sql: SQL) -> tuple[str | None, str] | None:
+def plain_write(sql: SQL) -> Table | None:
+    """Return what :func:`written_table` does for a write that tells its table by its first three words; None for all else.
+
+    Those words come again and again, whatever the values behind them, so what they mean is kept.
+    """
+    *words, rest = _text(sql[:_PLAIN_LENGTH]).split(None, _PLAIN_WORDS) or ("",)
+    # A dot behind the third would make it the schema.
+    return _plainly_written(*words) if len(words) == _PLAIN_WORDS and not rest.startswith(".") else None
+
+
+@functools.lru_cache(maxsize=512)
+def _plainly_written(*words: str) -> Table | None:
+    text = " ".join(words)
+    return written_table(text) if _PLAIN_WRITE.fullmatch(text) else None
+
+
+def written_table(sql: SQL) -> Table | None:
     """Return schema (None: the current one) and name of the table that a statement writes first; None for no write."""
     found = _WRITTEN.match(_text(sql))
     return (_unquoted(found.group("schema")), _unquoted(found.group("table")) or "") if found else None

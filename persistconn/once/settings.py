@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,18 +93,34 @@ def checked_name(what: str, name: object) -> str:
 
 def _django_site(job: str, alias: str) -> Site:
     try:
-        from django.conf import settings
-        from django.core.exceptions import ImproperlyConfigured
+        settings = _django_settings()
     except ImportError:
         raise ConfigError(_no_place(job)) from None
     if not settings.configured:
+        from django.core.exceptions import ImproperlyConfigured
+
         try:
             settings.DATABASES  # noqa: B018 - loads them, if DJANGO_SETTINGS_MODULE names any
         except ImproperlyConfigured:
             raise ConfigError(_no_place(job)) from None
+    return _django_site_class()(job, alias)
+
+
+# An import that was done before still costs as much as the rest of a site, and each call of a job makes one.
+
+
+@functools.cache
+def _django_settings() -> Any:
+    from django.conf import settings
+
+    return settings
+
+
+@functools.cache
+def _django_site_class() -> Callable[[str, str], Site]:
     from persistconn.backends.mysql.site import DjangoSite
 
-    return DjangoSite(job, alias)
+    return DjangoSite
 
 
 def _no_place(job: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from persistconn.errors import JobCancelled, JobFailed, NotReplayable, TornJob
 from persistconn.once import payload
@@ -12,8 +11,7 @@ from persistconn.once.rows import Row, RowState
 from persistconn.once.token import Token
 
 
-@dataclass(frozen=True)
-class Settled:
+class Settled(NamedTuple):
     """A job that has taken effect: its result, and which attempt it was if it was not the one that says so."""
 
     result: Any

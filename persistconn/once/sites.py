@@ -68,11 +68,11 @@ class PlainSite:
 
     def leave(self) -> Hooks:
         """Return nothing to do."""
-        return _nothing
+        return nothing
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Do what there is to do after a commit that nobody waits for."""
 
 
 def outer_transaction(job: str) -> NotReplayable:

@@ -7,17 +7,15 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 SIZE = 32
 # The time goes first: rows that are written together lie together, and so do those that are purged together.
 _STAMP_SIZE = 6
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """What names one effect in the ledger. ``issued`` is None for a key, which is remembered for ever."""
 
     digest: bytes

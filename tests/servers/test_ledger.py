@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pymysql
@@ -11,6 +12,7 @@ import pytest
 import persistconn
 from persistconn.once import probe
 from persistconn.once.purge import purge_all
+from persistconn.once.token import random_token
 from persistconn.testing import MariaDB
 
 DAY = 86400.0
@@ -108,9 +110,10 @@ def test_one_machine_purges_at_a_time(connect: Any, note: Any, server: MariaDB, 
 
 def test_a_token_that_was_forgotten_is_refused_and_takes_no_effect(connect: Any, note: Any) -> None:
     """A replay that comes after the purge must not run again what may have run before it."""
-    ask(connect, "UPDATE persistconn_horizon SET low_water = '2100-01-01'")
+    ask(connect, "UPDATE persistconn_horizon SET low_water = UTC_TIMESTAMP(6) - INTERVAL 1 DAY")
+    token = random_token("late", datetime.now(timezone.utc) - timedelta(days=2))
     with pytest.raises(persistconn.TokenExpired, match="issued before what the ledger remembers"):
-        note("too late")
+        note._run(token, ("too late",), {})
     assert ask(connect, "SELECT COUNT(*) FROM notes") == [(0,)]
     assert note.keyed("a key")("in time") is None
 

@@ -38,12 +38,12 @@ def note(history: History, *mishaps: Mishap, now: float = 0.0) -> list[float]:
 )
 def test_losses_that_the_job_may_not_be_the_cause_of_are_replayed(mishaps: list[Mishap]) -> None:
     """In different places, at the fence, or with an answer between them."""
-    note(History("j"), *mishaps)
+    note(History(lambda: "j"), *mishaps)
 
 
 def test_five_losses_in_a_row_at_one_statement_are_poison() -> None:
     """The text names the statement, what it may be, and the last loss; nothing took effect."""
-    history = History("the job")
+    history = History(lambda: "the job")
     note(history, *[lost(1)] * (POISON - 2), *[lost(2)] * (POISON - 1))
     with pytest.raises(
         PoisonJob, match=r"the job lost its .* statement 2 \(UPDATE t\).*max_allowed_packet.*was lost"
@@ -55,7 +55,7 @@ def test_five_losses_in_a_row_at_one_statement_are_poison() -> None:
 @pytest.mark.parametrize("retries", [0, 1, 2])
 def test_retries_bound_the_replays(retries: int) -> None:
     """Then the cause of the last one comes out."""
-    history = History("j", retries)
+    history = History(lambda: "j", retries)
     note(history, *[rolled_back()] * retries)
     with pytest.raises(ValueError, match="deadlock"):
         note(history, rolled_back())
@@ -63,12 +63,12 @@ def test_retries_bound_the_replays(retries: int) -> None:
 
 def test_waiting_for_the_token_is_no_replay() -> None:
     """The function was not called: time alone bounds it."""
-    history = History("j", retries=1)
+    history = History(lambda: "j", retries=1)
     waited = Mishap(ValueError("a deadlock among those who wait"), has_run=False)
     note(history, *[waited] * 9, rolled_back(), waited)
     with pytest.raises(ValueError, match=r"deadlock$"):
         note(history, rolled_back())
-    bored = History("j", retries=9)
+    bored = History(lambda: "j", retries=9)
     note(bored, *[waited] * FEWEST_REPLAYS)
     with pytest.raises(ValueError, match="among those who wait"):
         note(bored, waited, now=61.0)
@@ -76,7 +76,7 @@ def test_waiting_for_the_token_is_no_replay() -> None:
 
 def test_without_retries_time_bounds_them() -> None:
     """From the first mishap on."""
-    history = History("j")
+    history = History(lambda: "j")
     note(history, *[lost(0)] * FEWEST_REPLAYS, now=100.0)
     note(history, lost(0), now=160.0)
     with pytest.raises(TransactionLost):
@@ -85,7 +85,7 @@ def test_without_retries_time_bounds_them() -> None:
 
 def test_a_few_replays_are_made_however_long_they_take() -> None:
     """A job of an hour that was lost once is not given up for that."""
-    history = History("j")
+    history = History(lambda: "j")
     for hour in range(FEWEST_REPLAYS):
         note(history, lost(hour + 1), now=hour * 3600.0)
     with pytest.raises(TransactionLost):
@@ -94,16 +94,16 @@ def test_a_few_replays_are_made_however_long_they_take() -> None:
 
 def test_pause_grows_up_to_a_limit_after_answers_and_there_is_none_after_losses() -> None:
     """The gate spaces connects out; rivals that were rolled back must not meet again at once."""
-    pauses = note(History("j"), *[rolled_back()] * 40)
+    pauses = note(History(lambda: "j"), *[rolled_back()] * 40)
     assert pauses == sorted(pauses)
     assert 0 < pauses[0] < 0.1
     assert pauses[-1] == LONGEST_PAUSE
-    assert note(History("j"), lost(1)) == [0.0]
+    assert note(History(lambda: "j"), lost(1)) == [0.0]
 
 
 def test_a_loss_at_the_same_statement_again_gets_time_to_pass() -> None:
     """A network that flaps for a moment must not make a job look like poison."""
-    pauses = note(History("j"), *[lost(2)] * (POISON - 1))
+    pauses = note(History(lambda: "j"), *[lost(2)] * (POISON - 1))
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[1] > 0) == (0.0, True)
-    assert note(History("j"), *[lost(0)] * 4) == [0.0] * 4
+    assert note(History(lambda: "j"), *[lost(0)] * 4) == [0.0] * 4

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
 
-from persistconn.once.screen import foreign_objection, objection, written_table
+from persistconn.once.screen import foreign_objection, objection, plain_write, written_table
 
 REFUSED = {
     "leave the commit out": ["COMMIT", "commit work", "/* a */ COMMIT", b"COMMIT"],
@@ -159,3 +160,59 @@ def test_thousands_of_comments_take_no_time() -> None:
         written_table("/* a */ " * 5000 + end)
         foreign_objection("SELECT " + "'a' " * 5000 + ";" + end)
     assert time.perf_counter() - started < 5
+
+
+HEADS = (
+    "INSERT INTO",
+    "insert  into",
+    "REPLACE INTO",
+    "DELETE FROM",
+    "UPDATE",
+    "INSERT IGNORE INTO",
+    "(INSERT INTO",
+    "SELECT",
+)
+TABLES = (
+    "t",
+    "`t`",
+    "`a``b`",
+    "`a b`",
+    "a.b",
+    "a .b",
+    "a . b",
+    "`a`. `b`",
+    "t(a",
+    "`t`(a",
+    "t;",
+    "a/**/.b",
+    "LOW_PRIORITY",
+)
+TAILS = (
+    "",
+    "(n) VALUES (1)",
+    " (n) VALUES (1)",
+    " SET a = 1",
+    " . x SET a = 1",
+    " VALUES (1); COMMIT",
+    f" SET a = {'x' * 300}",
+)
+
+
+def test_what_is_taken_for_a_plain_write_is_one() -> None:
+    """The short way to its table gives what the long one does, and passes nothing that is refused."""
+    found = 0
+    for parts in itertools.product(HEADS, TABLES, TAILS):
+        text = "{} {}{}".format(*parts)
+        for sql in (text, text.encode()):
+            if (table := plain_write(sql)) is not None:
+                found += 1
+                assert (table, None) == (written_table(sql), objection(sql)), sql
+    assert found > len(HEADS) * len(TAILS)
+
+
+@pytest.mark.parametrize(
+    "sql", ["INSERT INTO `t` (`n`) VALUES (7)", "UPDATE t SET a = 1", b"DELETE FROM t WHERE a = 1"]
+)
+def test_the_most_common_writes_are_plain(sql: str | bytes) -> None:
+    """Or the short way would be for nobody."""
+    assert plain_write(sql) == (None, "t")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 from django.db.transaction import Atomic
@@ -14,7 +15,10 @@ from persistconn.connection import PersistentConnection
 from persistconn.errors import ConfigError, NotReplayable
 from persistconn.once.line import Line
 from persistconn.once.screen import foreign_objection
-from persistconn.once.sites import outer_transaction
+from persistconn.once.sites import nothing, outer_transaction
+
+if TYPE_CHECKING:
+    from persistconn.backends.mysql.base import DatabaseWrapper
 
 Execute = Callable[[str, Any, bool, dict[str, Any]], Any]
 
@@ -24,20 +28,18 @@ class DjangoSite:
 
     def __init__(self, job: str, alias: str) -> None:
         """Raise ConfigError for an alias that there is not, or that is on another engine."""
-        from persistconn.backends.mysql.base import DatabaseWrapper
-
         try:
             wrapper = connections[alias]
         except ConnectionDoesNotExist:
             raise ConfigError(
                 f"the job {job} uses the alias {alias!r}: DATABASES has {', '.join(connections)}"
             ) from None
-        if not isinstance(wrapper, DatabaseWrapper):
+        if not isinstance(wrapper, _engine()):
             raise ConfigError(
                 f"the job {job} uses the alias {alias!r}, whose engine is {wrapper.settings_dict['ENGINE']}:"
                 ' give it ENGINE = "persistconn.backends.mysql", or call persistconn.install() first'
             )
-        self._wrapper = wrapper
+        self._alias, self._wrapper = alias, wrapper
         self._foreign = _Refusal(job)
         self._watched: list[Any] = []
 
@@ -53,7 +55,7 @@ class DjangoSite:
             raise outer_transaction(job)
         wrapper.close_if_health_check_failed()
         wrapper.ensure_connection()
-        if not wrapper.get_autocommit():
+        if not wrapper.autocommit:
             raise outer_transaction(job)
         assert wrapper.connection is not None
         if Line(wrapper.connection).is_open:
@@ -97,6 +99,8 @@ class DjangoSite:
         wrapper._is_closed = False  # A close() in the job was refused.
         wrapper.autocommit = True
         wrapper.savepoint_ids, wrapper.atomic_blocks = [], []
+        if not callbacks:
+            return nothing
 
         def run_callbacks() -> None:
             wrapper.run_on_commit = callbacks
@@ -108,10 +112,20 @@ class DjangoSite:
         """Return the aliases that no guard of ours stands at."""
         others = []
         for alias in connections:
+            if alias == self._alias:
+                continue  # Its guard is ours, and to look an alias up takes its time.
             # One whose engine cannot be loaded cannot be written either.
             with contextlib.suppress(Exception):
                 others.append(connections[alias])
         return [other for other in others if not isinstance(other, type(self._wrapper))]
+
+
+@functools.cache
+def _engine() -> type[DatabaseWrapper]:
+    # Not at the top: it brings in all of Django's own engine.
+    from persistconn.backends.mysql.base import DatabaseWrapper
+
+    return DatabaseWrapper
 
 
 class _Refusal:

@@ -152,15 +152,22 @@ class TestToken:
             bench.job(lambda: bench.add(1), name="late").run_as(token)
         assert (bench.effects, bench.states) == ([], [])
 
+    def test_that_is_old_and_remembered_takes_effect(self, bench: Any) -> None:
+        """The mark is asked for, and lies below."""
+        token = random_token("late", datetime.now(timezone.utc) - timedelta(days=2))
+        bench.run("UPDATE persistconn_horizon SET low_water = UTC_TIMESTAMP(6) - INTERVAL 7 DAY")
+        bench.job(lambda: bench.add(1), name="late").run_as(token)
+        assert (bench.effects, bench.states) == ([1], ["done"])
+
     @pytest.mark.parametrize("level", ["REPEATABLE READ", "READ COMMITTED", "SERIALIZABLE"])
     def test_that_is_forgotten_while_the_job_runs_has_no_effect(self, bench: Any, level: str) -> None:
         """However old the job's snapshot is."""
-        token = random_token("late", datetime.now(timezone.utc))
+        token = random_token("late", datetime.now(timezone.utc) - timedelta(days=2))
 
         def function() -> None:
             bench.run("SELECT COUNT(*) FROM t")
             bench.add(1)
-            bench.ask("UPDATE {}.persistconn_horizon SET low_water = UTC_TIMESTAMP(6) + INTERVAL 7 DAY")
+            bench.ask("UPDATE {}.persistconn_horizon SET low_water = UTC_TIMESTAMP(6) - INTERVAL 1 DAY")
 
         with pytest.raises(persistconn.TokenExpired):
             bench.job(function, name="late", isolation=level).run_as(token)
