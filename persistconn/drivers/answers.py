@@ -50,13 +50,11 @@ class Answers:
         self._unconverted: Any = module.converters.through
         self._heads: dict[tuple[bytes, str, bool], Head] = {}
 
-    def take(self, raw: Any, *, with_rows: bool = True) -> Any:
-        """Return the result that waits in a connection's buffer, taken out of it; None if it is the driver's to read.
+    def take(self, raw: Any, data: bytes, *, with_rows: bool = True) -> Any:
+        """Return the result that ``data`` is, the bytes that wait in a connection's buffer, and take it out of there.
 
-        Blocks until something of it has come, and raises what reading from the socket raises. ``with_rows`` off, what has
-        rows is the driver's too.
+        None if it is the driver's to read; ``with_rows`` off, what has rows is so too. Raises what a converter raises.
         """
-        data = raw._rfile.peek()
         try:
             result, end, turn = self._parse(raw, data, with_rows)
         except (_NotWhole, IndexError):

@@ -72,7 +72,7 @@ class RawConnection(_Driver):  # type: ignore[misc]
         if self._current_timeout != self._read_timeout:
             return None  # The driver sets it, with its first read.
         try:
-            return self.answers.take(self, with_rows=with_rows)
+            waiting = self._rfile.peek()  # Of a buffer that is empty, what comes next.
         except OSError as error:  # As the driver does.
             self._force_close()
             text = f"Lost connection to MySQL server during query ({error})"
@@ -80,6 +80,7 @@ class RawConnection(_Driver):  # type: ignore[misc]
         except BaseException:
             self._force_close()
             raise
+        return self.answers.take(self, waiting, with_rows=with_rows)
 
     def _force_close(self) -> None:
         # PyMySQL takes an error with sequence number 0, which is how a server says goodbye to an idle session (4031,

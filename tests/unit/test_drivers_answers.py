@@ -114,6 +114,11 @@ def connection(data: bytes, **arguments: Any) -> Any:
     return made
 
 
+def take(answers: Answers, raw: Any) -> Any:
+    """Take the answer that waits."""
+    return answers.take(raw, raw._rfile.peek())
+
+
 def facts(result: Any) -> dict[str, Any]:
     """Return what the driver's cursors read of a result."""
     found = {name: getattr(result, name, None) for name in ATTRIBUTES}
@@ -138,7 +143,7 @@ def test_a_whole_answer_is_what_the_driver_reads(data: bytes, arguments: dict[st
     expected = facts(read_by_the_driver(theirs))
     for _ in range(2):
         raw = connection(data, **arguments)
-        assert facts(answers.take(raw)) == expected
+        assert facts(take(answers, raw)) == expected
         assert (raw._rfile.read(), raw._next_seq_id) == (b"", theirs._next_seq_id)
 
 
@@ -148,7 +153,7 @@ def test_an_answer_that_is_cut_off_anywhere_stays_in_the_buffer(data: bytes) -> 
     answers = Answers(pymysql)
     for end in range(len(data)):
         raw = connection(data[:end])
-        assert answers.take(raw) is None, end
+        assert take(answers, raw) is None, end
         assert (raw._rfile.read(), raw._next_seq_id) == (data[:end], 1)
 
 
@@ -156,21 +161,32 @@ def test_an_answer_that_is_cut_off_anywhere_stays_in_the_buffer(data: bytes) -> 
 def test_all_else_is_the_driver_s(data: bytes) -> None:
     """And is still there for it."""
     raw = connection(data)
-    assert Answers(pymysql).take(raw) is None
+    assert take(Answers(pymysql), raw) is None
     assert (raw._rfile.read(), raw._next_seq_id) == (data, 1)
 
 
 def test_a_converter_of_one_connection_is_not_that_of_another() -> None:
     """Columns are shared, converters are not: each connection has its own, and may change them at any time."""
     answers, data = Answers(pymysql), packets(b"\x01", COLUMNS[0], eof(), row(b"7"), eof())
-    assert answers.take(connection(data)).rows == ((7,),)
-    assert answers.take(connection(data, conv={FIELD_TYPE.LONG: lambda value: f"<{value}>"})).rows == (("<7>",),)
-    assert answers.take(connection(data, use_unicode=False, conv={})).rows == ((b"7",),)
+    assert take(answers, connection(data)).rows == ((7,),)
+    assert take(answers, connection(data, conv={FIELD_TYPE.LONG: lambda value: f"<{value}>"})).rows == (("<7>",),)
+    assert take(answers, connection(data, use_unicode=False, conv={})).rows == ((b"7",),)
 
 
 def test_columns_without_end_are_forgotten() -> None:
     """Aliases that are made up anew in each statement must not fill the memory."""
     answers = Answers(pymysql)
     for number in range(3000):
-        answers.take(connection(packets(b"\x01", column(b"c%d" % number, FIELD_TYPE.LONG), eof(), eof())))
+        take(answers, connection(packets(b"\x01", column(b"c%d" % number, FIELD_TYPE.LONG), eof(), eof())))
     assert len(answers._heads) <= 1024
+
+
+def test_what_a_converter_raises_is_raised() -> None:
+    """It is the caller's, and nothing of the connection's."""
+
+    def refuse(value: str) -> None:
+        raise OSError(value)
+
+    raw = connection(packets(b"\x01", COLUMNS[0], eof(), row(b"7"), eof()), conv={FIELD_TYPE.LONG: refuse})
+    with pytest.raises(OSError, match="7"):
+        take(Answers(pymysql), raw)
