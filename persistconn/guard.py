@@ -190,7 +190,7 @@ class Guard:
 
         held.driver.watch_stream(raw, watched)
 
-    def _ready(self, prelude: Prelude | None) -> Raw:
+    def _ready(self, prelude: Prelude | None = None) -> Raw:
         """Return the raw connection, seized, alive as far as can be told without a round trip."""
         forking.check()
         held = self._held

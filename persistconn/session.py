@@ -64,8 +64,8 @@ class Session:
 
     def copy(self) -> Session:
         """Return one like it, to compare with later."""
-        twin = Session()
-        twin.__dict__.update(self.__dict__, _settings=dict(self._settings), held=set(self.held))
+        twin = Session.__new__(Session)
+        twin.__dict__ = {**self.__dict__, "_settings": dict(self._settings), "held": set(self.held)}
         return twin
 
     @property

@@ -117,10 +117,13 @@ class AnyServer(ABC):
     def processlist(self) -> list[Session]:
         """Return the sessions of clients, oldest first, without the one that asks and the server's own threads."""
         rows = self.ask(
-            "SELECT ID, USER, DB, COMMAND, TIME, INFO FROM information_schema.PROCESSLIST"
+            "SELECT ID, USER, DB, COMMAND, TIME, HEX(INFO) FROM information_schema.PROCESSLIST"
             " WHERE ID <> CONNECTION_ID() AND USER <> 'system user' AND COMMAND <> 'Daemon' ORDER BY ID"
         )
-        return [Session(*row) for row in rows]
+        # A statement may have bytes in it that are no text, which the driver would refuse to decode.
+        return [
+            Session(*row, None if info is None else bytes.fromhex(info).decode(errors="replace")) for *row, info in rows
+        ]
 
     def clients(self) -> list[Session]:
         """Return the sessions of the code under test: the process list without those that `admin()` has made."""

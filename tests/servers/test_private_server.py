@@ -15,8 +15,9 @@ from typing import Any
 
 import pymysql
 import pytest
+from pymysql.constants import COMMAND
 
-from persistconn.testing import MariaDB, ServerError, ServerNotFound, find_mariadbd
+from persistconn.testing import MariaDB, ServerError, ServerNotFound, eventually, find_mariadbd
 
 pytestmark = pytest.mark.server
 
@@ -237,6 +238,17 @@ def test_processlist_shows_clients_only(own_server: MariaDB) -> None:
     with closing(pymysql.connect(**own_server.connect_args())) as connection:
         (session,) = own_server.processlist()
     assert (session.id, session.user, session.db, session.command) == (connection.thread_id(), "test", "test", "Sleep")
+
+
+def test_processlist_shows_statements_with_bytes_that_are_no_text(own_server: MariaDB) -> None:
+    """A binary literal, say, or what a stored procedure was called with."""
+    with closing(pymysql.connect(**own_server.connect_args())) as connection:
+        connection._execute_command(COMMAND.COM_QUERY, b"SELECT SLEEP(20), _binary'\xff\xfe\xed'")  # type: ignore[attr-defined]
+        eventually(lambda: [session.info for session in own_server.processlist()] != [None])
+        (session,) = own_server.processlist()
+        assert session.info is not None
+        assert session.info.startswith("SELECT SLEEP(20), _binary'")
+        own_server.kill_session(session.id)
 
 
 def test_kill_session_ends_that_session(server: MariaDB) -> None:
