@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -120,10 +121,8 @@ class AnyServer(ABC):
             "SELECT ID, USER, DB, COMMAND, TIME, HEX(INFO) FROM information_schema.PROCESSLIST"
             " WHERE ID <> CONNECTION_ID() AND USER <> 'system user' AND COMMAND <> 'Daemon' ORDER BY ID"
         )
-        # A statement may have bytes in it that are no text, which the driver would refuse to decode.
-        return [
-            Session(*row, None if info is None else bytes.fromhex(info).decode(errors="replace")) for *row, info in rows
-        ]
+        sessions = (Session(*row) for row in rows)
+        return [dataclasses.replace(session, info=_as_text(session.info)) for session in sessions]
 
     def clients(self) -> list[Session]:
         """Return the sessions of the code under test: the process list without those that `admin()` has made."""
@@ -146,6 +145,11 @@ class AnyServer(ABC):
         if not rows:
             raise ServerError(f"the server has no status counter {name!r}; SHOW GLOBAL STATUS lists them")
         return int(rows[0][1])
+
+
+def _as_text(info: str | None) -> str | None:
+    # A statement may have bytes in it that are no text, which the driver would refuse to decode.
+    return None if info is None else bytes.fromhex(info).decode(errors="replace")
 
 
 def plain(args: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
