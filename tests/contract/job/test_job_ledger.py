@@ -173,6 +173,17 @@ class TestToken:
             bench.job(function, name="late", isolation=level).run_as(token)
         assert (bench.effects, bench.states) == ([], [])
 
+    def test_whose_row_is_another_attempt_s_has_no_effect(self, bench: Any) -> None:
+        """On a cluster the row under the token may have become another machine's meanwhile."""
+
+        def function() -> None:
+            bench.add(1)
+            bench.run("UPDATE persistconn_ledger SET attempt = 'another!'")
+
+        with pytest.raises(persistconn.TornJob, match="has lost its row"):
+            bench.job(function, name="robbed")()
+        assert (bench.effects, bench.states) == ([], [])
+
     def test_of_a_key_is_remembered_for_ever(self, bench: Any) -> None:
         """It has no time of issue."""
         bench.run("UPDATE persistconn_horizon SET low_water = UTC_TIMESTAMP(6) + INTERVAL 1 DAY")
