@@ -28,7 +28,7 @@ AUTOCOMMIT_OFF, AUTOCOMMIT_ON = "SET autocommit=0", "SET autocommit=1"
 IN_A_ROW = 3
 """Transactions with no other statement between them, after which autocommit is switched off for those that follow.
 
-A run of them that ends right then has cost one round trip too many, in eleven; from the third one that follows it is gained.
+A run of them that ends right then has cost one round trip too many, in thirteen; from the third one that follows it is gained.
 """
 
 
