@@ -193,35 +193,35 @@ class TestLosses:
             add(21)
         assert kept(site) == [*run_of_blocks, 20]
 
-    def test_write_outside_that_is_lost_is_unknown(self, proxy: FaultProxy, site: Any) -> None:
+    def test_write_outside_that_is_lost_is_unknown(
+        self, proxy: FaultProxy, site: Any, run_of_blocks: list[int]
+    ) -> None:
         """It commits itself, so it may have taken effect: as on any connection with autocommit on."""
-        for number in range(1, IN_A_ROW + 3):
-            block(number)
         proxy.arm(Rule(Cut(), to_client("INSERT")))
         with pytest.raises(persistconn.OutcomeUnknown):
             add(20)
         add(21)
-        assert kept(site) == [*range(1, IN_A_ROW + 3), 20, 21]
+        assert kept(site) == [*run_of_blocks, 20, 21]
 
     @pytest.mark.parametrize("where", [to_server("SET"), to_server("SET", place=Place.AFTER), to_client("SET")])
-    def test_lost_switch_is_sent_again(self, proxy: FaultProxy, site: Any, where: Where) -> None:
+    def test_lost_switch_is_sent_again(
+        self, proxy: FaultProxy, site: Any, run_of_blocks: list[int], where: Where
+    ) -> None:
         """With the statement behind it, which is sent once."""
-        for number in range(1, IN_A_ROW + 3):
-            block(number)
         rule = proxy.arm(Rule(Cut(), where))
         add(20)
-        assert (rule.fired, kept(site)) == (1, [*range(1, IN_A_ROW + 3), 20])
+        assert (rule.fired, kept(site)) == (1, [*run_of_blocks, 20])
 
-    def test_switch_that_is_lost_twice_is_told_and_nothing_is_refused(self, proxy: FaultProxy, site: Any) -> None:
+    def test_switch_that_is_lost_twice_is_told_and_nothing_is_refused(
+        self, proxy: FaultProxy, site: Any, run_of_blocks: list[int]
+    ) -> None:
         """The statement was not sent. The next one is, and commits itself."""
-        for number in range(1, IN_A_ROW + 3):
-            block(number)
         # The second one is lost behind what makes the new session like the old one.
         proxy.arm(Rule(Cut(), to_client("SET autocommit=1"), times=2))
         with pytest.raises(persistconn.ConnectionLost, match="SET"):
             add(20)
         add(21)
-        assert kept(site) == [*range(1, IN_A_ROW + 3), 21]
+        assert kept(site) == [*run_of_blocks, 21]
 
     def test_interrupt_of_the_switch_loses_no_transaction(
         self, site: Any, run_of_blocks: list[int], monkeypatch: pytest.MonkeyPatch
@@ -238,26 +238,26 @@ class TestLosses:
         add(21)
         assert kept(site) == [*run_of_blocks, 21]
 
-    def test_first_write_of_a_block_that_is_lost_is_a_lost_transaction(self, proxy: FaultProxy, site: Any) -> None:
+    def test_first_write_of_a_block_that_is_lost_is_a_lost_transaction(
+        self, proxy: FaultProxy, site: Any, run_of_blocks: list[int]
+    ) -> None:
         """Nothing had begun the transaction but the write itself: as under ``autocommit=0`` on any connection."""
-        for number in range(1, IN_A_ROW + 3):
-            block(number)
         proxy.arm(Rule(Cut(), to_client("INSERT")))
         with pytest.raises(persistconn.TransactionLost), transaction.atomic():
             add(20)
         add(21)
         block(22)
-        assert kept(site) == [*range(1, IN_A_ROW + 3), 21, 22]
+        assert kept(site) == [*run_of_blocks, 21, 22]
 
-    def test_commit_whose_answer_is_lost_is_unknown(self, proxy: FaultProxy, site: Any) -> None:
+    def test_commit_whose_answer_is_lost_is_unknown(
+        self, proxy: FaultProxy, site: Any, run_of_blocks: list[int]
+    ) -> None:
         """All of it, or nothing; and Django works on behind it."""
-        for number in range(1, IN_A_ROW + 3):
-            block(number)
         proxy.arm(Rule(Cut(), to_client("COMMIT")))
         with pytest.raises(persistconn.OutcomeUnknown):
             block(20)
         add(21)
-        assert kept(site) == [*range(1, IN_A_ROW + 3), 20, 21]
+        assert kept(site) == [*run_of_blocks, 20, 21]
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ class Transactions:
         if connection.client_flag & CLIENT.MULTI_STATEMENTS:
             # Several statements in one text can commit and go on.
             connection.autocommit(False)
-        elif connection.prelude is None or self.autocommits:
+        elif self.autocommits:
             held = connection._held
             if held.exchanges != self._exchanges:
                 self._in_a_row = 0
@@ -111,12 +111,12 @@ class Transactions:
         """Say whether autocommit may stay off at the server, where Django wants it on: block follows block."""
         connection, held = self.connection, self.connection._held
         is_at_rest = held.has_raw and not held.driver.in_transaction(held.raw)
-        # What is lent goes back as it was lent.
-        return connection.prelude is self and self._is_run and is_at_rest and held.policy.pool is None
+        return connection.prelude is self and self._is_run and is_at_rest
 
     @property
     def _is_run(self) -> bool:
-        return self._in_a_row >= IN_A_ROW
+        # What is lent goes back as it was lent, with autocommit on.
+        return self._in_a_row >= IN_A_ROW and self.connection._held.policy.pool is None
 
     # --- for the guard ---------------------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Transactions:
         if held.driver.in_transaction(raw):
             return None
         # BEGIN would release locked tables.
-        if TABLE_LOCK in held.session.held or (self._is_run and held.policy.pool is None):
+        if TABLE_LOCK in held.session.held or self._is_run:
             return AUTOCOMMIT_OFF
         self._in_a_row += 1
         return BEGIN
