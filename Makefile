@@ -4,6 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 DRIVERS := $(VENV)/.drivers
 BENCH := $(VENV)/.bench
+TALLY := $(VENV)/.tally
 
 # tox looks for interpreters on PATH, where pyenv shows only those that are switched on; these are all it has installed.
 PYENV_BINS := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[0-9]*/bin)
@@ -11,7 +12,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH)$(if $(PYENV_BINS),:$(subst $(SPACE),:,$(strip $(PYENV_BINS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-mysql faults-mysql lint types format django-suite faults campaigns soak mutants bench clean
+.PHONY: help demo test test-order test-mysql faults-mysql lint types format django-suite faults campaigns soak mutants bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -23,7 +24,16 @@ demo: $(READY)  ## 30 seconds of work while connections expire, are killed and t
 test: $(READY)  ## lint, types, and the tests of the built wheel against a private server
 	@scripts/need-mariadb
 	@rm -rf build  # setuptools would put modules into the wheel that the tree no longer has
-	@! scripts/need-mysqlclient $(VENV)/bin/python || export PERSISTCONN_EXTRAS=test,mysqlclient; $(VENV)/bin/tox run
+	@: > $(TALLY)
+	@! scripts/need-mysqlclient $(VENV)/bin/python || export PERSISTCONN_EXTRAS=test,mysqlclient; \
+		PERSISTCONN_TALLY=$(CURDIR)/$(TALLY) $(VENV)/bin/tox run; status=$$?; \
+		echo "What was run, and what was not (\`make\` lists the commands):"; sed 's/^/  /' $(TALLY); exit $$status
+
+# SAMPLE=12 runs so many of the files, the same ones each time.
+test-order: $(DRIVERS)  ## each test file alone, in any order, twice in a row in the same process
+	@scripts/need-mariadb
+	@[ -n "$(SAMPLE)" ] || $(VENV)/bin/tox run -qe deploying --notest
+	@$(VENV)/bin/python scripts/test-order $(if $(SAMPLE),--sample $(SAMPLE))
 
 test-mysql: $(DRIVERS)  ## the tests that need MySQL, against a private one, and faults-mysql
 	@scripts/need-mariadb
@@ -84,14 +94,14 @@ $(READY): setup.py
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "make: $(PYTHON) cannot make an environment; run: sudo apt-get install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]' 'tox>=4.11'
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[demo,test]' 'tox>=4.11'
 	@touch $@
 
 $(DRIVERS): $(READY)
 	@! scripts/need-mysqlclient $(VENV)/bin/python || \
-		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'mysqlclient>=2.2'
+		$(VENV)/bin/python -m pip install -qq --disable-pip-version-check 'mysqlclient>=2.2'
 	@touch $@
 
 $(BENCH): $(DRIVERS)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,demo,test]'
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[bench,demo,test]'
 	@touch $@

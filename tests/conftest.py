@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,10 @@ from persistconn.testing import MariaDB
 from persistconn.testing.fleet import Fleet
 
 pytest_plugins = ["pytester"]
+
+LONGER = (1.0, 2.0, 4.0)
+"""How much longer a moment gets each time that a busy machine has missed it."""
+_REPEATED = "repeated with a longer moment"
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +50,48 @@ def no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     KEEPALIVE.stop()
     yield
     persistconn.shutdown()
+
+
+@pytest.fixture
+def until_conclusive(record_property: Callable[[str, object], None]) -> Callable[[Callable[[float], str | None]], None]:
+    """Run an experiment whose moment a busy machine can miss, three times at most, each time with a longer moment.
+
+    The experiment is called with the factor by which its moment is to be longer. It returns why it was inconclusive, or None;
+    what it finds to be wrong it asserts. The last lines of the run count the repetitions.
+    """
+
+    def run(experiment: Callable[[float], str | None]) -> None:
+        reasons = []
+        for factor in LONGER:
+            reason = experiment(factor)
+            if reason is None:
+                return
+            record_property(_REPEATED, reason)
+            reasons.append(reason)
+        pytest.fail(f"inconclusive {len(reasons)} times: {'; '.join(reasons)}", pytrace=False)
+
+    return run
+
+
+# --- the last lines of a run -------------------------------------------------------------------------------------------
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line per reason how many tests were left out, and which were repeated."""
+    stats = terminalreporter.stats
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in stats.get("skipped", ()))
+    lines = [f"{count:,} left out: {reason}" for reason, count in reasons.most_common()]
+    for report in (*stats.get("passed", ()), *stats.get("failed", ())):
+        lines += [f"{report.nodeid} was {name}: {value}" for name, value in report.user_properties if name == _REPEATED]
+    for line in lines:
+        terminalreporter.write_line(line)
+    _add_to_tally(stats, lines)
+
+
+def _add_to_tally(stats: dict[str, list[Any]], lines: list[str]) -> None:
+    """Add them to the file that `make test` prints at its end, when the runs of all environments are over."""
+    tally, environment = os.environ.get("PERSISTCONN_TALLY"), os.environ.get("TOX_ENV_NAME")
+    if tally and environment:
+        counts = ", ".join(f"{len(stats[kind]):,} {kind}" for kind in ("passed", "failed", "error") if stats.get(kind))
+        with Path(tally).open("a", encoding="utf-8") as file:
+            file.writelines(f"{environment}: {line}\n" for line in (counts, *lines))
