@@ -11,7 +11,7 @@ from persistconn.testing.clock import FakeClock
 from persistconn.testing.installation import ServerError, ServerNotFound, find_mariadbd, find_mysqld
 from persistconn.testing.mariadb import MariaDB
 from persistconn.testing.mysql import MySQL
-from persistconn.testing.waiting import eventually
+from persistconn.testing.waiting import eventually, within
 
 __all__ = [
     "AnyServer",
@@ -24,4 +24,5 @@ __all__ = [
     "eventually",
     "find_mariadbd",
     "find_mysqld",
+    "within",
 ]
