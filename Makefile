@@ -12,7 +12,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH)$(if $(PYENV_BINS),:$(subst $(SPACE),:,$(strip $(PYENV_BINS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-order test-mysql faults-mysql lint types format django-suite faults campaigns soak mutants bench clean
+.PHONY: help demo test matrix test-order test-mysql faults-mysql lint types format django-suite faults campaigns soak mutants bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -28,6 +28,12 @@ test: $(READY)  ## lint, types, and the tests of the built wheel against a priva
 	@! scripts/need-mysqlclient $(VENV)/bin/python || export PERSISTCONN_EXTRAS=test,mysqlclient; \
 		PERSISTCONN_TALLY=$(CURDIR)/$(TALLY) $(VENV)/bin/tox run; status=$$?; \
 		echo "What was run, and what was not (\`make\` lists the commands):"; sed 's/^/  /' $(TALLY); exit $$status
+
+matrix: $(READY)  ## the tests on each supported Python and Django, with the lowest versions and with the next ones: an hour
+	@scripts/need-mariadb
+	@rm -rf build; : > $(TALLY)
+	@! scripts/need-mysqlclient $(VENV)/bin/python || export PERSISTCONN_EXTRAS=test,mysqlclient; \
+		PERSISTCONN_TALLY=$(CURDIR)/$(TALLY) $(VENV)/bin/tox run -m matrix; status=$$?; sed 's/^/  /' $(TALLY); exit $$status
 
 # SAMPLE=12 runs so many of the files, the same ones each time.
 test-order: $(DRIVERS)  ## each test file alone, in any order, twice in a row in the same process
@@ -94,7 +100,7 @@ $(READY): setup.py
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "make: $(PYTHON) cannot make an environment; run: sudo apt-get install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[demo,test]' 'tox>=4.11'
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[demo,test]' 'tox>=4.28'
 	@touch $@
 
 $(DRIVERS): $(READY)

@@ -37,7 +37,7 @@ setup(
     package_data={"persistconn": ["py.typed"], "workers": ["py.typed"]},
     python_requires=">=3.10",
     install_requires=[
-        "PyMySQL>=1.2",
+        "PyMySQL>=1.2.1",
         "APScheduler>=3.10,<4",  # 4 is another library under the same name
         "Django>=4.2",
         "cronsim>=2.7",
