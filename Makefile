@@ -12,7 +12,8 @@ SPACE := $(subst ,, )
 export PATH := $(PATH)$(if $(PYENV_BINS),:$(subst $(SPACE),:,$(strip $(PYENV_BINS))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix test-order test-mysql faults-mysql lint types format django-suite faults campaigns soak mutants bench clean
+TESTS := test test-mysql test-order matrix mutants django-suite faults faults-mysql campaigns soak
+.PHONY: help demo $(TESTS) lint types format bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -21,19 +22,23 @@ demo: $(READY)  ## 30 seconds of work while connections expire, are killed and t
 	@scripts/need-mariadb
 	@$(VENV)/bin/python -m workers demo
 
-test: $(READY)  ## lint, types, and the tests of the built wheel against a private server
-	@scripts/need-mariadb
-	@rm -rf build  # setuptools would put modules into the wheel that the tree no longer has
-	@: > $(TALLY)
-	@! scripts/need-mysqlclient $(VENV)/bin/python || export PERSISTCONN_EXTRAS=test,mysqlclient; \
-		PERSISTCONN_TALLY=$(CURDIR)/$(TALLY) $(VENV)/bin/tox run; status=$$?; \
-		echo "What was run, and what was not (\`make\` lists the commands):"; sed 's/^/  /' $(TALLY); exit $$status
+# $(call run-tox,OPTIONS) ends with what was run and what was left out, environment by environment.
+define run-tox
+@scripts/need-mariadb
+@rm -rf build  # setuptools would put modules into the wheel that the tree no longer has
+@: > $(TALLY)
+@! scripts/need-mysqlclient $(VENV)/bin/python || export PERSISTCONN_EXTRAS=test,mysqlclient; \
+	PERSISTCONN_TALLY=$(CURDIR)/$(TALLY) $(VENV)/bin/tox run $(1); status=$$?; \
+	echo "What was run, and what was left out:"; sed 's/^/  /' $(TALLY); exit $$status
+endef
 
+test: $(READY)  ## lint, types, and the tests of the built wheel against a private server
+	$(call run-tox)
+	@echo "  not part of it: make $(filter-out test,$(TESTS))"
+
+# ENVIRONMENTS=lowest,next runs only those of tox.ini.
 matrix: $(READY)  ## the tests on each supported Python and Django, with the lowest versions and with the next ones: an hour
-	@scripts/need-mariadb
-	@rm -rf build; : > $(TALLY)
-	@! scripts/need-mysqlclient $(VENV)/bin/python || export PERSISTCONN_EXTRAS=test,mysqlclient; \
-		PERSISTCONN_TALLY=$(CURDIR)/$(TALLY) $(VENV)/bin/tox run -m matrix; status=$$?; sed 's/^/  /' $(TALLY); exit $$status
+	$(call run-tox,$(if $(ENVIRONMENTS),-e $(ENVIRONMENTS),-m matrix))
 
 # SAMPLE=12 runs so many of the files, the same ones each time.
 test-order: $(DRIVERS)  ## each test file alone, in any order, twice in a row in the same process

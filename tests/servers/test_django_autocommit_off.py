@@ -26,6 +26,9 @@ from persistconn.testing import eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("quiet")]
 
+create_savepoint = getattr(transaction, "savepoint_create", None) or transaction.savepoint
+"""Django 6.1 has renamed it."""
+
 
 @dataclass(frozen=True)
 class Database:
@@ -302,7 +305,7 @@ def savepoints(db: Database) -> None:
             raise ThrownAway
         with db.thrown_away():
             pass
-        sid = transaction.savepoint(db.using)
+        sid = create_savepoint(db.using)
         db.add(3)
         transaction.savepoint_rollback(sid, db.using)
         db.add(4)

@@ -34,12 +34,12 @@ def ledger(site: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F81
 
 
 @pytest.fixture
-def lite(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An alias on SQLite, with a table ``log``."""
+def lite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """An alias on SQLite, with a table ``log``. In a file, for Django does not close a database that is in memory."""
     from django.db import connections
     from django.utils.connection import ConnectionDoesNotExist
 
-    databases = {**connections.settings, "lite": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+    databases = {**connections.settings, "lite": {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "lite"}}
     monkeypatch.setitem(connections.settings, "lite", connections.configure_settings(databases)["lite"])
     with connections["lite"].cursor() as cursor:
         cursor.execute("CREATE TABLE log (x INTEGER)")

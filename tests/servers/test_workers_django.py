@@ -26,6 +26,7 @@ arguments = json.loads(os.environ["TEST_DATABASE"])
 SECRET_KEY = "of a test"
 INSTALLED_APPS = ["persistconn", "billing"]
 USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {
     "default": {
         "ENGINE": "persistconn.backends.mysql",
@@ -48,6 +49,16 @@ def settle():
     with connection.cursor() as cursor:
         cursor.execute("SELECT CONNECTION_ID()")
         print("settled", flush=True)
+"""
+MODELS = """
+from django.db import models
+from django.db.models.functions import Lower
+
+class Customer(models.Model):
+    name = models.CharField(max_length=20)
+
+    class Meta:
+        indexes = [models.Index(Lower("name"), name="name_in_lower_case")]  # which Django asks the server about
 """
 FENCED_JOBS = """
 from django.db import connection
@@ -72,6 +83,7 @@ def environment(tmp_path: Path, database: dict[str, Any]) -> dict[str, str]:
     (tmp_path / "billing").mkdir()
     (tmp_path / "billing" / "__init__.py").touch()
     (tmp_path / "billing" / "jobs.py").write_text(JOBS)
+    (tmp_path / "billing" / "models.py").write_text(MODELS)
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(tmp_path), *(path for path in sys.path if path)]),
