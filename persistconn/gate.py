@@ -8,6 +8,7 @@ success lets the others through.
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 import weakref
@@ -87,6 +88,7 @@ class Gate:
         Raises what ``attempt`` raised if trying again will not help, and ``unavailable`` when the time is up.
         """
         started, place, tries = self._clock(), _Place(), 0
+        handled = sys.exc_info()[1]
         while True:
             fault, error = None, None
             try:
@@ -98,6 +100,7 @@ class Gate:
                 fault, error = classify(caught), caught
                 if fault is Fault.REFUSED:
                     raise
+                _let_go(error, handled)
             else:
                 fault = Fault.NONE
                 return raw
@@ -168,3 +171,20 @@ class Gate:
             f"no connection to {self.address} for {waited:.1f} s, after {tries} tries of this thread"
             f" (give_up_after); the last error was: {self._last_error}"
         )
+
+
+def _let_go(error: BaseException, handled: BaseException | None) -> None:
+    """Take from an error that is kept what it would keep: the frames of its attempt, with a connection in them.
+
+    ``handled`` is the caller's own error, because of which it connects, and is left as it is.
+    """
+    left: list[BaseException | None] = [error]
+    while left:
+        if (one := left.pop()) is None or one.__traceback__ is None:
+            continue
+        one.__traceback__ = None
+        if one.__cause__ is handled:
+            one.__cause__ = None
+        if one.__context__ is handled:
+            one.__context__ = None
+        left += [one.__cause__, one.__context__]

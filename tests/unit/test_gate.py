@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -250,3 +251,49 @@ def test_only_as_many_are_woken_as_there_is_room_for() -> None:
     for thread in threads:
         thread.join(10)
     assert 29 <= len(looks) < 150
+
+
+class Raw:
+    """A connection that was half made when its attempt failed."""
+
+
+def handshake(raw: Raw) -> None:
+    """Fail, with the connection in the frame."""
+    raise OSError("the handshake was cut")
+
+
+def test_failure_that_is_kept_keeps_no_connection() -> None:
+    """The gate remembers the last error for as long as the server is away; its frames have descriptors in them."""
+    gate = PatientGate(FakeClock())
+    made: list[weakref.ref[Raw]] = []
+
+    def attempt() -> str:
+        raw = Raw()
+        made.append(weakref.ref(raw))
+        try:
+            handshake(raw)
+        except OSError as error:
+            raise ConnectionError(Fault.AWAY.name) from error
+        return "raw"
+
+    with pytest.raises(DatabaseUnavailable) as unavailable:
+        connect(gate, attempt, give_up_after=1.0)
+    assert "the handshake was cut" == str(unavailable.value.__cause__.__cause__)  # type: ignore[union-attr]
+    del unavailable
+    assert made
+    assert not [ref for ref in made if ref() is not None]
+
+
+def test_failure_leaves_the_error_that_the_caller_handles_as_it_is() -> None:
+    """It is what the caller will raise, with its traceback; the one that is kept keeps nothing of it."""
+    gate, handled = PatientGate(FakeClock()), OSError()
+    try:
+        handshake(Raw())
+    except OSError as error:
+        handled = error
+        with pytest.raises(DatabaseUnavailable) as unavailable:
+            connect(gate, Server(Fault.AWAY), give_up_after=1.0)
+    assert handled.__traceback__ is not None
+    assert handled is unavailable.value.__context__
+    assert unavailable.value.__cause__ is not None
+    assert unavailable.value.__cause__.__context__ is None
