@@ -6,21 +6,28 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from campaigns.drivers import MODULES
-from campaigns.figures import Figures
+from campaigns.patience import Experiment, until_conclusive, with_longer, without_haste
 from campaigns.places import GivenServer, Place
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a campaign and show its figures as they come; returns the exit status."""
     options = _parser().parse_args(argv)
-    has_held = True
-    for figures in options.campaign(options):
+    # All of them: one that did not hold is no reason to leave the others out.
+    verdicts = [_holds(experiment) for experiment in options.campaign(options)]
+    return 0 if all(verdicts) else 1
+
+
+def _holds(experiment: Experiment) -> bool:
+    has_held = False
+    for figures in until_conclusive(experiment):
         sys.stdout.write("\n".join(figures.lines()) + "\n\n")
         sys.stdout.flush()
-        has_held = has_held and figures.has_held
-    return 0 if has_held else 1
+        has_held = figures.has_held
+    return has_held
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,67 +79,75 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 
 
 Parser = argparse.ArgumentParser
-Run = Callable[[argparse.Namespace], Iterator[Figures]]
+Run = Callable[[argparse.Namespace], Iterator[Experiment]]
 
 
-def _wrong_rows(options: argparse.Namespace) -> Iterator[Figures]:
+def _wrong_rows(options: argparse.Namespace) -> Iterator[Experiment]:
     from campaigns import wrong_rows
 
+    settings = {"exceptions": options.exceptions, "seed": options.seed, "place": options.server}
     for driver in options.drivers:
-        yield wrong_rows.run(driver, exceptions=options.exceptions, seed=options.seed, place=options.server)
+        yield without_haste(partial(wrong_rows.run, driver, **settings))
 
 
-def _expiry(options: argparse.Namespace) -> Iterator[Figures]:
+def _expiry(options: argparse.Namespace) -> Iterator[Experiment]:
     from campaigns import expiry
 
     place: Place | None = options.server
     for driver in options.drivers:
         for timeout in options.timeouts:
             for mode in expiry.Mode:
-                yield expiry.run(driver, timeout, mode, count=options.count, seed=options.seed, place=place)
+                run = partial(expiry.run, driver, timeout, mode, count=options.count, seed=options.seed, place=place)
+                yield with_longer(run)
 
 
-def _storm(options: argparse.Namespace) -> Iterator[Figures]:
+def _storm(options: argparse.Namespace) -> Iterator[Experiment]:
     from campaigns import storm
 
     for driver in options.drivers:
-        yield storm.run(driver, threads=options.threads, seed=options.seed)
+        yield without_haste(partial(storm.run, driver, threads=options.threads, seed=options.seed))
 
 
-def _comeback(options: argparse.Namespace) -> Iterator[Figures]:
+def _comeback(options: argparse.Namespace) -> Iterator[Experiment]:
     from campaigns import comeback
 
+    settings = {"threads": options.threads, "rounds": options.rounds, "seed": options.seed}
     for driver in options.drivers:
         for tls in (True, False):
-            yield comeback.run(driver, tls=tls, threads=options.threads, rounds=options.rounds, seed=options.seed)
+            yield without_haste(partial(comeback.run, driver, tls=tls, **settings))
 
 
-def _soak(options: argparse.Namespace) -> Iterator[Figures]:
+def _soak(options: argparse.Namespace) -> Iterator[Experiment]:
     from campaigns import soak
 
-    yield soak.run(tuple(options.drivers), minutes=options.minutes, threads=options.threads, seed=options.seed)
+    settings = {"minutes": options.minutes, "threads": options.threads, "seed": options.seed}
+    yield with_longer(partial(soak.run, tuple(options.drivers), **settings))
 
 
-def _bank(options: argparse.Namespace) -> Iterator[Figures]:
+def _bank(options: argparse.Namespace) -> Iterator[Experiment]:
     from campaigns import bank
 
+    settings = {"minutes": options.minutes, "threads": options.threads, "seed": options.seed}
     for driver in options.drivers:
-        yield bank.run(driver, minutes=options.minutes, threads=options.threads, seed=options.seed)
+        yield without_haste(partial(bank.run, driver, **settings))
 
 
-def _in_flight(options: argparse.Namespace) -> Iterator[Figures]:
+def _in_flight(options: argparse.Namespace) -> Iterator[Experiment]:
     from campaigns import inflight
     from campaigns.ledgers import WAYS
 
+    settings = {"rounds": options.rounds, "seed": options.seed, "place": options.server}
     for driver in options.drivers:
         for way in WAYS:
-            yield inflight.run(driver, rounds=options.rounds, seed=options.seed, way=way, place=options.server)
+            yield without_haste(partial(inflight.run, driver, way=way, **settings))
 
 
-def _cost(options: argparse.Namespace) -> Iterator[Figures]:
+def _cost(options: argparse.Namespace) -> Iterator[Experiment]:
     from campaigns import cost
 
-    yield cost.run(units=options.units, writes=options.writes, way=options.way, place=options.server)
+    yield without_haste(
+        partial(cost.run, units=options.units, writes=options.writes, way=options.way, place=options.server)
+    )
 
 
 if __name__ == "__main__":

@@ -30,8 +30,10 @@ KILL_EVERY = 20.0
 """Seconds between two worker processes that are killed; in a short run a third of it."""
 _QUEUED = 2
 """Transfers in flight for each thread."""
-_GRACE = 90.0
+_GRACE = 180.0
 """Seconds that what is under way may take when the faults have ended."""
+_GONE = 60.0
+"""Seconds until a session is left over: no time limit of the server's ends it."""
 _TOTAL = ACCOUNTS * START
 
 
@@ -132,7 +134,7 @@ class _Bank:
     def close(self) -> Figures:
         """End the processes and count."""
         in_order = [process.close(_GRACE) for process in self._processes]
-        places.wait_for(lambda: not places.sessions(self._private), 10.0)
+        places.wait_for(lambda: not places.sessions(self._private), _GONE)
         left = len(places.sessions(self._private))
         return self._judge(all(in_order), left)
 

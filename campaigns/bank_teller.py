@@ -20,7 +20,7 @@ from campaigns.drivers import load
 JOB = "campaign-bank"
 ACCOUNTS, START = 50, 1000
 ACCOUNT, EFFECT = "bank_account", "bank_effect"
-_POLICY = {"connect_timeout": 3.0, "ping_timeout": 0.5, "ping_every": 5.0, "trust": 5.0, "give_up_after": 60.0}
+_POLICY = {"connect_timeout": 3.0, "ping_timeout": 0.5, "ping_every": 5.0, "trust": 5.0, "give_up_after": 120.0}
 
 
 class Teller:

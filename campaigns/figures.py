@@ -18,11 +18,18 @@ class Figures:
     """What has been shown if nothing was broken."""
     broken: tuple[str, ...] = ()
     """What did not hold, a line each."""
+    inconclusive: tuple[str, ...] = ()
+    """Which moment a busy machine has missed, and by how much, a line each. What was lost, doubled or surfaced is broken."""
 
     @property
     def has_held(self) -> bool:
-        """Whether the promise held."""
-        return not self.broken
+        """Whether the promise was put to the test, and held."""
+        return not self.broken and not self.inconclusive
+
+    @property
+    def doubt(self) -> str | None:
+        """Why there is no verdict, and the campaign must be run again with a longer moment; None if there is one."""
+        return "; ".join(self.inconclusive) if self.inconclusive and not self.broken else None
 
     def lines(self) -> Iterator[str]:
         """Yield title, table and verdict, for people."""
@@ -31,6 +38,8 @@ class Figures:
             yield f"  {label:<{_LABEL}} {_cell(value)}"
         for line in self.broken:
             yield f"  BROKEN: {line}"
+        for line in self.inconclusive:
+            yield f"  INCONCLUSIVE: {line}"
         if self.has_held:
             yield f"  HELD: {self.proven}"
 

@@ -39,7 +39,8 @@ LATE = (0.05, 2.5)
 """Seconds by which a COMMIT is late: less than the client's patience, or more."""
 UNLOCKED = (0.0, 1.4)
 """Seconds from the strike until the server may go on: before the replay has come to its fence, or long after."""
-_LIMIT = 30.0
+_LIMIT = 120.0
+"""Seconds after which a job hangs, or what it needs never comes; twice as long as it may wait for a database that is away."""
 _INTERRUPTED = 1317
 _JOB = "campaign-in-flight"
 _COMMIT = re.compile(f"COMMIT|{END}", re.IGNORECASE)

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-HANG = 30.0
+HANG = 120.0
 """Seconds without any progress after which a worker hangs; an operation takes milliseconds."""
 LONGEST_PAUSE = 0.002
 """Between two exceptions, in seconds: some operations of the workers are hit at once, some late."""
@@ -148,8 +148,9 @@ class Injector:
         return bool(self.hung) or any(target.failure for target in self._targets)
 
     def _throw(self, target: Target) -> None:
-        self._sent_at[target] = target.steps, time.monotonic()
         target.throw(self._rng.choice(KINDS))
+        # Counted from here: the steps that it has made before the exception was on its way have not swallowed it.
+        self._sent_at[target] = target.steps, time.monotonic()
 
     def _is_waiting(self, target: Target) -> bool:
         if not target.pending or not target.thread.is_alive():

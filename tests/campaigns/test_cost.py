@@ -23,11 +23,11 @@ def test_the_round_trips_of_a_job_are_counted_at_the_server(tmp_path: Path) -> N
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     trips = dict(re.findall(r"loopback: (.*?)  +([\d.]+) round trips", done.stdout))
     assert float(trips["bare PyMySQL, BEGIN and COMMIT"]) == 3.0
-    assert 3.0 <= float(trips["@job, plain PyMySQL"]) <= 7.0
-    assert 3.0 <= float(trips["@job, Django"]) <= 7.0
+    assert float(trips["@job, plain PyMySQL"]) == 3.0
+    assert float(trips["@job, Django"]) == 3.0
