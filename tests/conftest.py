@@ -48,12 +48,19 @@ def no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The owner's side alone: no sweep replaces anything behind it, but one that the test makes itself."""
     monkeypatch.setattr(KEEPER, "on_connection", lambda pace: None)
     KEEPALIVE.stop()
+    persistconn.shutdown()  # Whatever another test has left would be among what this one counts.
     yield
     persistconn.shutdown()
 
 
 @pytest.fixture
-def until_conclusive(record_property: Callable[[str, object], None]) -> Callable[[Callable[[float], str | None]], None]:
+def note_repetition(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Have the last lines of the run tell why something was repeated with a longer moment."""
+    return lambda reason: record_property(_REPEATED, reason)
+
+
+@pytest.fixture
+def until_conclusive(note_repetition: Callable[[str], None]) -> Callable[[Callable[[float], str | None]], None]:
     """Run an experiment whose moment a busy machine can miss, three times at most, each time with a longer moment.
 
     The experiment is called with the factor by which its moment is to be longer. It returns why it was inconclusive, or None;
@@ -66,7 +73,7 @@ def until_conclusive(record_property: Callable[[str, object], None]) -> Callable
             reason = experiment(factor)
             if reason is None:
                 return
-            record_property(_REPEATED, reason)
+            note_repetition(reason)
             reasons.append(reason)
         pytest.fail(f"inconclusive {len(reasons)} times: {'; '.join(reasons)}", pytrace=False)
 

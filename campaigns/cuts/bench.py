@@ -19,9 +19,12 @@ from persistconn.testing.faults import Armed, FaultProxy, Packet, Reset
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-LIMIT = 12.0
+LIMIT = 60.0
 """Seconds that a case may take; one that takes longer hangs, and is ended by a reset of its connections."""
-_STRIKE_LIMIT, _LEAVE_LIMIT = 2.0, 5.0
+_STRIKE_LIMIT = 5.0
+"""Seconds in which a fault strikes, if its packet comes at all."""
+_LEAVE_LIMIT = 60.0
+"""Seconds until a session is left over: no time limit of the server's ends it."""
 HICCUP = 0.02
 _SHOWN = 60
 

@@ -24,8 +24,8 @@ THREADS = 12
 """In each process. Most of a case in a black hole is waiting, and all of the others is work."""
 
 
-TRIES = 4
-"""For a case in which a machine that is too busy to answer in time may be all that is wrong."""
+LONGER = (1, 2, 4, 8)
+"""How much longer the time limits get, each time that a machine that is too busy to answer in time may be all that is wrong."""
 
 
 class OnServer(Protocol):
@@ -67,26 +67,28 @@ class Craft(Generic[C, R]):
     """What a crew can do: how a thread makes a station of a kind, and runs a case there. Both can be sent to a process."""
 
     station: Callable[[Access, str], Bench]
-    run: Callable[[Any, C], R]
+    run: Callable[[Any, C, int], R]
+    """The number is how much longer the client's time limits are to be; whole, as those of mysqlclient are."""
 
 
 def _station(access: Access, _place: str) -> Station:
     return Station(access)
 
 
-def _cut(station: Station, case: Case) -> Result:
-    return station.run(case, making(case.combination), script_of(case.combination))
+def _cut(station: Station, case: Case, longer: int) -> Result:
+    make = making(case.combination, longer)
+    return station.run(case, make, script_of(case.combination), longer=longer)
 
 
 CUTTING: Craft[Case, Result] = Craft(_station, _cut)
 """The craft of this package: one conversation, broken somewhere."""
 
 
-def making(combination: Combination) -> MakeSubject:
-    """Return what makes the client of a combination, given its address."""
+def making(combination: Combination, longer: int = 1) -> MakeSubject:
+    """Return what makes the client of a combination, given its address; its time limits are so much longer."""
 
     def make(address: Mapping[str, Any]) -> Held:
-        return Held(combination, address)
+        return Held(combination, address, longer)
 
     return make
 
@@ -142,13 +144,14 @@ class Crew(Generic[C, R]):
             yield from results
 
 
-def run_patiently(run: Callable[[], R]) -> R:
-    """Run a case; again if the machine was too busy to tell."""
-    result = run()
-    for again in range(1, TRIES):
+def run_patiently(run: Callable[[int], R]) -> R:
+    """Run a case; again with longer time limits if the machine was too busy to tell."""
+    first, *others = LONGER
+    result = run(first)
+    for again, longer in enumerate(others, 1):
         if not result.is_doubtful:
             break
-        result = dataclasses.replace(run(), again=again)
+        result = dataclasses.replace(run(longer), again=again)
     return result
 
 
@@ -168,7 +171,7 @@ class _Worker:
 
     def _run_one(self, case: Any) -> Any:
         station = self._station(case.combination.server, case.combination.place)
-        return run_patiently(lambda: self._craft.run(station, case))
+        return run_patiently(lambda longer: self._craft.run(station, case, longer))
 
     def _station(self, server: str, place: str) -> Bench:
         mine: dict[str, Bench] = self._local.__dict__

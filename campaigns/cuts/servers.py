@@ -35,7 +35,7 @@ class Access:
         """Return a bare connection in autocommit."""
         return pymysql.connect(**{**self.arguments, "ssl_disabled": True, "autocommit": True, **extra})
 
-    def leftovers(self, patience: float = 10.0) -> list[str]:
+    def leftovers(self, patience: float = 60.0) -> list[str]:
         """Return the sessions that the sweep has left, those included that never got through their login."""
         deadline = time.monotonic() + patience
         with self.admin() as admin, admin.cursor() as cursor:

@@ -16,7 +16,8 @@ from campaigns.cuts.servers import Access
 from persistconn.testing.faults import Packet
 
 _SLOW = 0.35
-"""A wait that is as long as the shortest time limit: what fails after it may have failed for a busy machine."""
+"""A wait that is as long as the shortest time limit, if that is no longer than usual: what fails after it may have failed for
+a busy machine."""
 _RECORDINGS = 10
 
 MakeSubject = Callable[[Mapping[str, Any]], Subject]
@@ -51,11 +52,13 @@ class Result:
     seconds: float
     again: int = 0
     """How often it had been run before, because the machine was too busy to tell."""
+    longer: int = 1
+    """How much longer the client's time limits were than usual."""
 
     @property
     def is_doubtful(self) -> bool:
         """Whether the machine was too busy to answer in time, and nothing else may be wrong."""
-        return is_doubtful(self.record, self.findings, slow=_SLOW)
+        return is_doubtful(self.record, self.findings, slow=_SLOW * self.longer)
 
 
 class Station(Bench):
@@ -94,8 +97,16 @@ class Station(Bench):
 
     # --- one case --------------------------------------------------------------------------------------------------
 
-    def run(self, case: Case, make: MakeSubject, script: Script = OBSTINATE, *, limit: float = LIMIT) -> Result:
-        """Run a case and judge it."""
+    def run(
+        self,
+        case: Case,
+        make: MakeSubject,
+        script: Script = OBSTINATE,
+        *,
+        limit: float = LIMIT,
+        longer: int = 1,
+    ) -> Result:
+        """Run a case and judge it. ``longer`` is what the client's time limits have been multiplied by."""
         began = time.monotonic()
         mode = case.combination.mode
         subject = make(self.address)
@@ -125,4 +136,4 @@ class Station(Bench):
             must_be_silent=case.fault == "hiccup",
             has_setting=script.has_setting,
         )
-        return Result(case, record, tuple(judge(record)), time.monotonic() - began)
+        return Result(case, record, tuple(judge(record)), time.monotonic() - began, longer=longer)

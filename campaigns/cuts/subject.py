@@ -12,15 +12,17 @@ from campaigns.cuts.oracle import Answer, Mode, Told
 from campaigns.drivers import load
 from persistconn.keeper import KEEPER
 
-#: So that a black hole costs little, and a busy machine is not taken for one. mysqlclient's read_timeout knows whole
-#: seconds only, and its handshake for TLS is one wait where PyMySQL's is several.
+#: So that a black hole costs little, and a busy machine is not taken for one; where it is, the case is run again with
+#: longer ones. mysqlclient's read_timeout knows whole seconds only, and its handshake for TLS is one wait where PyMySQL's is
+#: several.
 PING_TIMEOUT, READ_TIMEOUT = 0.4, {"pymysql": 0.4, "mysqlclient": 1}
 CONNECT_TIMEOUT = {"plain": 0.5, "tls": 1.0}
+GIVE_UP_AFTER = 30.0
 
 #: A proof of life is trusted for ever, or never: then each statement outside a transaction has a ping before it.
 _TRUST = {"look": 3600.0, "ping": 1e-9, "lent": 3600.0}
 #: A place that is not given back would be missed by the next unit of work.
-_POOL = {"lent": {"max_size": 1, "timeout": 5.0}}
+_POOL = {"lent": {"max_size": 1, "timeout": GIVE_UP_AFTER}}
 
 TRANSPORT_ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "pymysql": {"plain": {"ssl_disabled": True}, "tls": {"ssl": {"verify_mode": "none"}}},
@@ -31,20 +33,20 @@ TRANSPORT_ARGUMENTS: dict[str, dict[str, dict[str, Any]]] = {
 class Held:
     """A held connection, used as the driver's own. For the thread that made it."""
 
-    def __init__(self, combination: Combination, address: Mapping[str, Any]) -> None:
+    def __init__(self, combination: Combination, address: Mapping[str, Any], longer: int = 1) -> None:
         self._module = persistconn.manage(
             load(combination.driver).module,
-            connect_timeout=CONNECT_TIMEOUT[combination.transport],
-            ping_timeout=PING_TIMEOUT,
+            connect_timeout=CONNECT_TIMEOUT[combination.transport] * longer,
+            ping_timeout=PING_TIMEOUT * longer,
             trust=_TRUST[combination.check],
-            give_up_after=5.0,
+            give_up_after=GIVE_UP_AFTER,
             pool=_POOL.get(combination.check),
         )
         self._arguments = {
             **address,
             **TRANSPORT_ARGUMENTS[combination.driver][combination.transport],
             "autocommit": combination.mode is not Mode.TRANSACTION,
-            "read_timeout": READ_TIMEOUT[combination.driver],
+            "read_timeout": READ_TIMEOUT[combination.driver] * longer,
             "init_command": AT_CONNECT,
         }
         self._connection: persistconn.PersistentConnection | None = None

@@ -12,7 +12,7 @@ from campaigns.drivers import load
 from campaigns.jobcuts.cases import Combination
 from campaigns.jobcuts.oracle import Said
 
-GIVE_UP_AFTER = 20.0
+GIVE_UP_AFTER = 90.0
 #: The shortest that a job takes; mysqlclient's knows whole seconds.
 READ_TIMEOUT = {"pymysql": 1.1, "mysqlclient": 2}
 _TRUST = 3600.0
@@ -21,13 +21,13 @@ _TRUST = 3600.0
 class Worker:
     """Calls the job on one held connection. For the thread that made it."""
 
-    def __init__(self, combination: Combination, address: Mapping[str, Any]) -> None:
+    def __init__(self, combination: Combination, address: Mapping[str, Any], longer: int = 1) -> None:
         driver = load(combination.driver)
         self._is_keyed = combination.is_keyed
         self._module = persistconn.manage(
             driver.module,
-            connect_timeout=CONNECT_TIMEOUT[combination.transport],
-            ping_timeout=PING_TIMEOUT,
+            connect_timeout=CONNECT_TIMEOUT[combination.transport] * longer,
+            ping_timeout=PING_TIMEOUT * longer,
             trust=_TRUST,
             give_up_after=GIVE_UP_AFTER,
         )
@@ -35,7 +35,7 @@ class Worker:
             **address,
             **TRANSPORT_ARGUMENTS[combination.driver][combination.transport],
             "autocommit": True,
-            "read_timeout": READ_TIMEOUT[combination.driver],
+            "read_timeout": READ_TIMEOUT[combination.driver] * longer,
         }
 
     def call(self, name: str, marker: str, row: int) -> Said:

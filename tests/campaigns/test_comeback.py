@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -25,15 +26,26 @@ def test_the_witness_waits_for_the_greeting_and_not_for_the_port() -> None:
     """A server that listens and says nothing yet has not accepted."""
     from campaigns.witness import Witness
 
-    with socket.create_server(("127.0.0.1", 0)) as listener, Witness(*listener.getsockname()) as witness:
-        witness.watch()
-        server, _ = listener.accept()
-        greeted: list[float] = []
+    greeted: list[float] = []
 
-        def greet() -> None:
+    def greet() -> None:
+        with listener.accept()[0] as server:
+            time.sleep(0.05)
             greeted.append(time.monotonic())
-            server.sendall(b"\x0a")
+            with contextlib.suppress(OSError):  # The witness has lost patience, and comes again.
+                server.sendall(b"\x0a")
 
-        threading.Timer(0.05, greet).start()
-        assert witness.accepted_at() >= greeted[0]
-        server.close()
+    def greet_all() -> None:
+        with contextlib.suppress(OSError):  # The end of the test.
+            while True:
+                greet()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, Witness(*listener.getsockname()) as witness:
+        thread = threading.Thread(target=greet_all)
+        thread.start()
+        witness.watch()
+        try:
+            assert witness.accepted_at() >= greeted[0]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()

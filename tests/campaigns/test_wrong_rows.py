@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 SAMPLE = 300
+PATIENCE = 30.0
 
 
 @pytest.mark.server
@@ -38,12 +39,12 @@ def test_an_exception_that_was_swallowed_is_not_taken_for_a_hang() -> None:
                 raise
 
     target = Target("swallower", step, lambda: None, stop)
-    injector = Injector([target], random.Random(1), hang=10.0)
+    injector = Injector([target], random.Random(1))
     target.thread.start()
     injector.run(1)
     stop.set()
     target.release()
-    target.thread.join(10.0)
+    target.thread.join(PATIENCE)
     assert (1, [], None) == (target.caught, injector.hung, target.failure)
 
 
@@ -62,12 +63,12 @@ def test_a_worker_that_stands_still_is_reported_with_its_stack() -> None:
 
     target = Target("still", stand_still, lambda: None, stop)
     target.thread.start()
-    entered.wait(10.0)
+    assert entered.wait(PATIENCE)
     injector = Injector([target], random.Random(1), hang=0.05)
     injector.run(1)
     stop.set()
     released.release()
     target.release()
-    target.thread.join(10.0)
+    target.thread.join(PATIENCE)
     (report,) = injector.hung
     assert "stand_still" in report

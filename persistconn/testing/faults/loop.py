@@ -34,7 +34,8 @@ class Loop:
         self._family = family
         self._target = target
         self._book = book
-        self._numbers = itertools.count(1)
+        self.taken = 0
+        """The connections that there have been; the last one has this number."""
         self._selector = selectors.DefaultSelector()
         self._links: set[Link] = set()
         self._alarms: list[tuple[float, int, Link | None]] = []  # None is the listener's
@@ -163,7 +164,8 @@ class Loop:
         except OSError:
             client.reset()
             return
-        link = Link(next(self._numbers), client, server, self._book)
+        self.taken += 1
+        link = Link(self.taken, client, server, self._book)
         self._links.add(link)
         self._settle(link)
 

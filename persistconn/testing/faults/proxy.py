@@ -72,6 +72,11 @@ class FaultProxy:
         return self._loop.count
 
     @property
+    def taken(self) -> int:
+        """How many connections there have been: the number of the last one, be it in the trace or not."""
+        return self._loop.taken
+
+    @property
     def trace(self) -> list[Packet]:
         """The packets that have come so far, of all conversations, in the order in which they came."""
         return self._book.trace
