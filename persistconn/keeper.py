@@ -26,6 +26,8 @@ from persistconn.sweep import Renewals, Sweep
 # A ping that is due is sent at most a quarter of its period late.
 SWEEPS_PER_PERIOD = 4
 SHORTEST_PACE, LONGEST_PACE = 0.1, 15.0
+CANCELLED = 1.0
+"""Seconds that a statement which was cancelled at shutdown may take to end."""
 
 
 class _Wanted(NamedTuple):
@@ -263,7 +265,7 @@ class Keeper:
             held.opening.cancel(held.raw)
         except Exception as error:
             log.warning("could not cancel it: %s", error, extra={"action": "cancel"})
-        held.wait_until_free(1.0)
+        held.wait_until_free(CANCELLED)
 
     def after_fork_in_child(self, survivor: int | None = None) -> None:
         """Forget the parent's connections in a forked child, without a word on their sockets.

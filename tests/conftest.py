@@ -14,7 +14,6 @@ import persistconn
 from persistconn.keepalive import KEEPALIVE
 from persistconn.keeper import KEEPER
 from persistconn.testing import MariaDB
-from persistconn.testing.fleet import Fleet
 
 pytest_plugins = ["pytester"]
 
@@ -29,12 +28,6 @@ def server(mysql_server: Any) -> MariaDB:
     if not isinstance(mysql_server, MariaDB):
         pytest.skip(f"these tests are written for MariaDB, and this machine has {mysql_server!r} alone")
     return mysql_server
-
-
-@pytest.fixture(scope="session")
-def short_server(server: MariaDB, mysql_servers: Fleet) -> Any:
-    """A private MariaDB that ends a session after 2 s without a statement, shared by the whole run."""
-    return mysql_servers.shared("mariadb", wait_timeout=2)
 
 
 @pytest.fixture

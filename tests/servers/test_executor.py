@@ -20,8 +20,12 @@ pytestmark = pytest.mark.server
 db = persistconn.manage(pymysql)
 
 
+PATIENCE = 30.0
+
+
 @pytest.fixture(autouse=True)
 def _clean() -> Iterator[None]:
+    persistconn.shutdown()
     yield
     persistconn.shutdown()
 
@@ -41,17 +45,16 @@ def run(arguments: dict[str, Any], *statements: str) -> Any:
 
 def test_a_thousand_tasks_use_one_session_per_thread(server: MariaDB, database: dict[str, Any]) -> None:
     """However often the tasks connect and close."""
-    before = server.status("Connections")
 
-    def task(number: int) -> int:
+    def task(number: int) -> tuple[int, int]:
         with db.connect(**database) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT %s", (number,))
-            return int(cursor.fetchone()[0])
+            cursor.execute("SELECT %s, CONNECTION_ID()", (number,))
+            return cursor.fetchone()
 
     with persistconn.Executor(max_workers=4) as pool:
-        assert list(range(1000)) == list(pool.map(task, range(1000)))
-        assert len(sessions(server, database)) <= 4
-    assert server.status("Connections") - before <= 4
+        numbers, used = zip(*pool.map(task, range(1000)), strict=True)
+    assert tuple(range(1000)) == numbers
+    assert len(set(used)) <= 4
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
@@ -70,7 +73,7 @@ def test_what_a_task_leaves_open_is_rolled_back_and_told(
     ) as pool:
         with caplog.at_level(logging.WARNING, "persistconn"), pytest.raises(RuntimeError, match="and fails"):
             pool.submit(careless).result()
-        run({**database, "autocommit": True}, "SET innodb_lock_wait_timeout = 1", "INSERT INTO t VALUES (1)")
+        run({**database, "autocommit": True}, "SELECT * FROM t FOR UPDATE NOWAIT", "INSERT INTO t VALUES (1)")
         assert ((1,),) == pool.submit(run, database, "SELECT COUNT(*) FROM t").result()
     (told,) = [record for record in caplog.records if record.action == "rollback" and "careless" in record.task]  # type: ignore[attr-defined]
     assert "careless left an open transaction on 127.0.0.1" in told.message
@@ -103,8 +106,14 @@ def test_warm_that_fails_is_told_and_breaks_nothing(database: dict[str, Any], ca
 def test_shutdown_closes_the_connections_of_its_threads(server: MariaDB, database: dict[str, Any]) -> None:
     """In order, and only those: the caller's own stays."""
     db.connect(**database)
-    pool = persistconn.Executor(max_workers=3)
-    wait([pool.submit(run, database, "SELECT SLEEP(0.05)") for _ in range(6)])
+    pool, together = persistconn.Executor(max_workers=3), threading.Barrier(3, timeout=PATIENCE)
+
+    def task() -> None:
+        run(database, "SELECT 1")
+        together.wait()  # Each on a thread of its own, for none is through before all have begun.
+
+    for future in [pool.submit(task) for _ in range(3)]:
+        future.result()
     assert 4 == len(sessions(server, database))
     pool.shutdown()
     eventually(lambda: len(sessions(server, database)) == 1)
@@ -132,8 +141,9 @@ def test_killed_between_tasks_is_never_seen(server: MariaDB, database: dict[str,
 
     with persistconn.Executor(max_workers=2) as pool:
         for _ in range(10):
-            for session in sessions(server, database):
+            killed = set(sessions(server, database))
+            for session in killed:
                 server.kill_session(session)
-            eventually(lambda: not set(sessions(server, database)) - {v.session_id for v in persistconn.connections()})
+            eventually(lambda killed=killed: not killed & set(sessions(server, database)))
             wait(futures := [pool.submit(own_session) for _ in range(4)])
             assert all(future.result() for future in futures)
