@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -17,16 +16,23 @@ from persistconn.testing import MariaDB
 
 T = TypeVar("T")
 
+LIMIT = 60.0
+"""Seconds until a thread, or a task, hangs."""
+
 _set_up: list[MariaDB] = []
 
 
 @pytest.fixture
 def site(server: MariaDB) -> Iterator[MariaDB]:
     """Django on the test project, both tables empty; afterwards every connection of this thread is really closed."""
+    persistconn.shutdown()  # Whatever another test has left would be among what this one counts.
     if not _set_up:
         create_databases(server)
-        os.environ.update(environment(server))
-        migrate()
+        # Read once, here: a program that another test starts must not take this project for its own.
+        with pytest.MonkeyPatch.context() as variables:
+            for name, value in environment(server).items():
+                variables.setenv(name, value)
+            migrate()
         _clean_up()
         _set_up.append(server)
     yield server
@@ -81,6 +87,18 @@ def session_id(alias: str = "default") -> int:
         return int(cursor.fetchone()[0])
 
 
+def counter(name: str, alias: str = "default") -> int:
+    """Return a status counter of the session that the calling thread has on an alias; asking adds one to Questions.
+
+    The server's own counters are moved by others too: by a session that was closed before, say, and says goodbye now.
+    """
+    from django.db import connections
+
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS WHERE Variable_name = %s", [name])
+        return int(cursor.fetchone()[1])
+
+
 def numbers() -> list[int]:
     """Return the numbers of all entries, in order."""
     from django_site.shop.models import Entry
@@ -100,7 +118,7 @@ def on_another_thread(task: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(30)
+    thread.join(LIMIT)
     return result.result(0)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,6 +117,13 @@ def add(number: int, using: str = "default") -> None:
 def kept(server: Any) -> list[int]:
     """Return what another session sees of the table."""
     return [number for (number,) in server.ask("SELECT number FROM site_main.shop_entry ORDER BY number")]
+
+
+def open_transactions(server: Any) -> list[str]:
+    """Return the isolation levels of the transactions that are open on the server."""
+    # What it answers is renewed only if nobody has asked within the last tenth of a second.
+    time.sleep(0.15)
+    return [level for (level,) in server.ask("SELECT trx_isolation_level FROM information_schema.innodb_trx")]
 
 
 @contextlib.contextmanager

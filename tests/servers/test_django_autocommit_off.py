@@ -19,7 +19,7 @@ from pymysql.cursors import SSCursor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the project django_site stands
 
 from django_site import transactions as bench
-from django_site.fixtures import site
+from django_site.fixtures import LIMIT, site
 from django_site.transactions import IS_MYSQL, ThrownAway, kept, quiet, server, stock
 
 from persistconn.testing import eventually
@@ -70,7 +70,7 @@ class Database:
             eventually(lambda: any(session.info == want for session in self.server.processlist()))
             with pytest.raises(DatabaseError, match="1213"):
                 self.run("SELECT * FROM shop_entry WHERE number = 92 FOR UPDATE")
-            waits.join(30)
+            waits.join(LIMIT)
             other.rollback()
 
 

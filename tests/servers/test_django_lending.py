@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the project django_site stands
 
-from django_site.fixtures import on_another_thread, session_id, site  # noqa: F401
+from django_site.fixtures import LIMIT, counter, on_another_thread, session_id, site  # noqa: F401
 
 import persistconn
 from persistconn.testing import MariaDB, eventually
@@ -28,7 +28,7 @@ def lent(site: MariaDB) -> Iterator[dict[str, Any]]:  # noqa: F811
     from django.db import connections
 
     definition = copy.deepcopy(connections.settings["default"])
-    definition["OPTIONS"]["pool"] = {"max_size": 3, "timeout": 20.0}
+    definition["OPTIONS"]["pool"] = {"max_size": 3, "timeout": LIMIT}
     connections.settings["lent"] = definition
     yield definition
     connections["lent"].close()
@@ -59,40 +59,39 @@ class TestRequest:
         assert free() == [mine]
         assert on_another_thread(lambda: session_id("lent")) == mine
 
-    def test_opens_no_more_sessions_than_the_pool_has(self, site: MariaDB) -> None:  # noqa: F811
-        """A new thread for each of a hundred, thirty at once: three connects at most, and each is answered."""
-        before = site.status("Connections")
+    def test_opens_no_more_sessions_than_the_pool_has(self) -> None:
+        """A new thread for each of a hundred, thirty at once: three sessions at most, and each is answered."""
 
-        def request(number: int) -> int:
-            def serve() -> int:
+        def request(number: int) -> tuple[int, int]:
+            def serve() -> tuple[int, int]:
                 from django.db import connections
 
                 with connections["lent"].cursor() as cursor:
-                    cursor.execute("SELECT %s", (number,))
-                    answer = int(cursor.fetchone()[0])
+                    cursor.execute("SELECT %s, CONNECTION_ID()", (number,))
+                    answer = cursor.fetchone()
                 end_request()
                 return answer
 
             return on_another_thread(serve)
 
         with ThreadPoolExecutor(30) as browsers:
-            assert sorted(browsers.map(request, range(100))) == list(range(100))
-        assert site.status("Connections") - before <= 3
+            answers = list(browsers.map(request, range(100)))
+        assert [number for number, _ in answers] == list(range(100))
+        assert len({session for _, session in answers}) <= 3
 
-    def test_sets_a_session_up_once(self, site: MariaDB) -> None:  # noqa: F811
+    def test_sets_a_session_up_once(self) -> None:
         """The next ones find it as it was left: one query, one round trip."""
-        session_id("lent")
+        mine, before = session_id("lent"), counter("Questions", "lent")
         end_request()
-        before = site.status("Questions")
 
-        def request() -> None:
-            session_id("lent")
+        def request() -> int:
+            session = session_id("lent")
             end_request()
+            return session
 
-        for _ in range(5):
-            on_another_thread(request)
+        assert [on_another_thread(request) for _ in range(5)] == [mine] * 5
         asked_by_us = 1
-        assert site.status("Questions") - before - asked_by_us == 5
+        assert counter("Questions", "lent") - before - asked_by_us == 5
 
     def test_has_its_session_set_up_also_on_a_thread_that_had_another(self) -> None:
         """Whoever had a session that is somebody else's now gets one that Django has set up, too."""
@@ -101,7 +100,7 @@ class TestRequest:
         session_id("lent")
         end_request()
         with ThreadPoolExecutor(1) as other:
-            taken = other.submit(session_id, "lent").result(30)
+            taken = other.submit(session_id, "lent").result(LIMIT)
             with connections["lent"].cursor() as cursor:
                 cursor.execute("SELECT CONNECTION_ID(), @@session.tx_isolation")
                 session, isolation = cursor.fetchone()
@@ -178,7 +177,7 @@ def test_a_task_of_the_executor_gives_back(lent: dict[str, Any]) -> None:
     """Eight threads do with one session."""
     lent["OPTIONS"]["pool"]["max_size"] = 1
     with persistconn.Executor(max_workers=8) as pool:
-        assert len({future.result(30) for future in [pool.submit(session_id, "lent") for _ in range(40)]}) == 1
+        assert len({future.result(LIMIT) for future in [pool.submit(session_id, "lent") for _ in range(40)]}) == 1
     eventually(lambda: len(free()) == 1)
 
 
@@ -205,7 +204,7 @@ def test_a_wrapper_that_threads_share_borrows_for_whoever_uses_it() -> None:
 
         thread = threading.Thread(target=use)
         thread.start()
-        thread.join(30)
+        thread.join(LIMIT)
         assert seen == [session_id("lent")]
     finally:
         wrapper.dec_thread_sharing()

@@ -17,7 +17,20 @@ from django.db import DatabaseError, close_old_connections, connection, connecti
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the project django_site stands
 
 from django_site.fixtures import numbers, site
-from django_site.transactions import ThrownAway, add, kept, kill, proxy, quiet, run, sent, server, stock, thrown_away
+from django_site.transactions import (
+    ThrownAway,
+    add,
+    kept,
+    kill,
+    open_transactions,
+    proxy,
+    quiet,
+    run,
+    sent,
+    server,
+    stock,
+    thrown_away,
+)
 
 import persistconn
 from persistconn.backends.mysql.transactions import IN_A_ROW
@@ -177,7 +190,7 @@ class TestOutside:
         site.ask("INSERT INTO site_main.shop_entry (number) VALUES (51)")
         with transaction.atomic():
             assert numbers() == [*run_of_blocks, 50, 51]
-        assert not site.ask("SELECT 1 FROM information_schema.innodb_trx")
+        assert open_transactions(site) == []
 
 
 class TestLosses:

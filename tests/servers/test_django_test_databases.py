@@ -12,9 +12,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the project django_site stands
 
-from django_site.fixtures import numbers, sessions_on, site  # noqa: F401
+from django_site.fixtures import LIMIT, numbers, sessions_on, site  # noqa: F401
 
-from persistconn.testing import MariaDB
+from persistconn.testing import MariaDB, eventually
 
 pytestmark = pytest.mark.server
 
@@ -52,7 +52,7 @@ def test_the_session_on_the_real_database_is_closed_meanwhile(site: MariaDB, cre
     """What the alias held before is superseded: it is closed, not kept beside the new one."""
     numbers()
     creation.create_test_db(verbosity=0, autoclobber=True)
-    assert sessions_on(site, "site_main") == []
+    eventually(lambda: sessions_on(site, "site_main") == [])
     creation.destroy_test_db("site_main", verbosity=0)
 
 
@@ -67,19 +67,19 @@ def test_no_thread_holds_up_the_drop(site: MariaDB, creation: Any) -> None:  # n
         transaction.set_autocommit(False)
         numbers()
         reading.set()
-        done.wait(30)
+        done.wait(2 * LIMIT)
         connections.close_all()
 
     thread = threading.Thread(target=read_and_stay)
     thread.start()
-    assert reading.wait(30)
+    assert reading.wait(LIMIT)
     with site.admin() as admin, admin.cursor() as cursor:
-        cursor.execute("SET GLOBAL lock_wait_timeout = 5")
+        cursor.execute("SET GLOBAL lock_wait_timeout = 30")
     try:
         creation.destroy_test_db("site_main", verbosity=0)
     finally:
         done.set()
-        thread.join(30)
+        thread.join(LIMIT)
         with site.admin() as admin, admin.cursor() as cursor:
             cursor.execute("SET GLOBAL lock_wait_timeout = DEFAULT")
     assert tables(site, "test_site_main") == set()

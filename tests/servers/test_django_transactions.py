@@ -27,7 +27,7 @@ from pymysql.cursors import SSCursor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the project django_site stands
 
-from django_site.fixtures import numbers, on_another_thread, site
+from django_site.fixtures import LIMIT, counter, environment, numbers, on_another_thread, site
 from django_site.transactions import (
     IS_MYSQL,
     ON,
@@ -35,6 +35,7 @@ from django_site.transactions import (
     add,
     kept,
     make_user,
+    open_transactions,
     quiet,
     run,
     sent,
@@ -62,12 +63,11 @@ class TestCost:
         from django_site.shop.models import Entry
 
         def count(using: str) -> int:
-            Entry.objects.using(using).count()
-            before = site.status("Questions")
+            before = counter("Questions", using)
             with transaction.atomic(using):
                 Entry.objects.using(using).create(number=len(using))
             asked_by_us = 1
-            return int(site.status("Questions") - before - asked_by_us)
+            return counter("Questions", using) - before - asked_by_us
 
         assert (count("default"), count(stock)) == (3, 4)
         assert kept(site) == [5, 7]
@@ -182,8 +182,8 @@ class TestStatements:
         with transaction.atomic():
             run("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
             add(1)
-            levels = site.ask("SELECT trx_isolation_level FROM information_schema.innodb_trx")
-        assert levels == [("SERIALIZABLE",)]
+            levels = open_transactions(site)
+        assert levels == ["SERIALIZABLE"]
         assert sent()[:3] == ["SET", "BEGIN", "INSERT"]
 
     def test_that_the_user_begins_himself_gets_no_second_begin(self, sent: Sent) -> None:
@@ -457,10 +457,10 @@ class TestBoundary:
             add(1)
 
         with persistconn.Executor(max_workers=1) as pool:
-            pool.submit(leave_open).result(30)
-            pool.submit(add, 2).result(30)
+            pool.submit(leave_open).result(LIMIT)
+            pool.submit(add, 2).result(LIMIT)
             with pytest.raises(ThrownAway):
-                pool.submit(write_and_fail).result(30)
+                pool.submit(write_and_fail).result(LIMIT)
         assert kept(site) == [2]
 
     def test_forked_child_of_an_open_block_is_told(self, site: Any) -> None:
@@ -502,10 +502,10 @@ def test_installed_engine_begins_the_same_way(site: Any, sent: Sent) -> None:
     variables = {"DJANGO_SITE_ENGINE": "django.db.backends.mysql", "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM],
-        env={**os.environ, **variables},
+        env={**os.environ, **environment(site), **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=5 * LIMIT,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -533,7 +533,7 @@ def test_all_of_this_holds_on_mysql_too(tmp_path: Path) -> None:
         env={**inherited, ON: "mysql", "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=20 * LIMIT,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:]

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the project django_site stands
 
-from django_site.fixtures import numbers, on_another_thread, site  # noqa: F401
+from django_site.fixtures import LIMIT, numbers, on_another_thread, site  # noqa: F401
 
 import persistconn
 from persistconn.keepalive import KEEPALIVE
@@ -224,7 +224,7 @@ class TestEffect:
             runs.append(threading.current_thread().name)
             Entry.objects.select_for_update().get(number=first)
             if runs.count(threading.current_thread().name) == 1:
-                met.wait(30)
+                met.wait(LIMIT)
             with transaction.atomic():
                 Entry.objects.select_for_update().get(number=second)
             add(10 * first)
@@ -232,7 +232,7 @@ class TestEffect:
         one = threading.Thread(target=job(function), args=(1, 2))
         one.start()
         job(function)(2, 1)
-        one.join(30)
+        one.join(LIMIT)
         assert len(runs) >= 3
         assert numbers() == [1, 2, 10, 20]
         assert_at_rest()
