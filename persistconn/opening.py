@@ -13,7 +13,8 @@ from persistconn.gate import Gate
 from persistconn.policy import Policy
 from persistconn.session import Session
 
-_CANCEL_TIMEOUT = 2.0
+CANCEL_TIMEOUT = 2.0
+"""Seconds that a connection may take which is made to cancel the statement on another."""
 _PASSWORDS = ("password", "passwd")
 
 
@@ -53,7 +54,7 @@ class Opening:
             messenger.query(f"KILL QUERY {self.driver.session_id(raw)}")
             return messenger
 
-        limit = min(self.policy.connect_timeout, _CANCEL_TIMEOUT)
+        limit = min(self.policy.connect_timeout, CANCEL_TIMEOUT)
         self.driver.quit(self.driver.connect(self.args, self.arguments(), limit, tell))
 
     def _open(self, session: Session, old: Raw | None, policy: Policy) -> Fresh:
