@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,9 @@ from persistconn.testing import MariaDB
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 PROJECT = Path(__file__).resolve().parents[2] / "examples" / "invoices"
-LIMIT = 60.0
+LIMIT = 600.0
 """Seconds after which a demo hangs; with six seconds of faults it takes about fifteen."""
+SECONDS = 6
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -61,12 +63,37 @@ def rows(verdict: str) -> dict[str, list[int]]:
     return {label: [int(figure) for cell in cells for figure in cell.split(" of ")] for label, *cells in found}
 
 
-def test_the_jobs_come_through_the_faults_with_nothing_lost_or_doubled(start: Start, tmp_path: Path) -> None:
+NOTHING_HAPPENED = {"no invoice was due", "no session was killed", "the server was not killed"}
+"""What fails a demo, and is no fault of what it shows: a busy machine may come to nothing in so short a time."""
+
+
+def test_the_jobs_come_through_the_faults_with_nothing_lost_or_doubled(
+    start: Start, tmp_path: Path, until_conclusive: Any
+) -> None:
     """Exit status 0: no error surfaced, and each invoice that is due was settled exactly once, by the server's word."""
-    demo = start("--seconds", "6", "--seed", "7")
-    said, complaints = demo.communicate(timeout=LIMIT)
-    assert demo.returncode == 0, said + complaints
-    figures = rows(said)
+
+    def experiment(longer: float) -> str | None:
+        demo = start("--seconds", f"{SECONDS * longer:g}", "--seed", "7")
+        said, complaints = demo.communicate(timeout=LIMIT)
+        failed = said.strip().rpartition("FAILED: ")[2].split("; ") if "FAILED" in said else []
+        if failed and set(failed) <= NOTHING_HAPPENED:
+            return "; ".join(failed)
+        assert demo.returncode == 0, said + complaints
+        assert list(tmp_path.iterdir()) == []
+        figures = rows(said)
+        # The same jobs amid the same faults: a demo that hurts nobody would show nothing.
+        if figures["errors surfaced"][1] == 0:
+            return f"in {SECONDS * longer:g} s no fault met a job of stock Django"
+        _check(figures)
+        assert "the service on persistconn ended with status 0" in said
+        assert "PASSED" in said.splitlines()[-1]
+        assert complaints == ""
+        return None
+
+    until_conclusive(experiment)
+
+
+def _check(figures: dict[str, list[int]]) -> None:
     settled, due, *_ = figures["settled exactly once, of those due"]
     assert settled == due > 0
     for label in (
@@ -76,16 +103,10 @@ def test_the_jobs_come_through_the_faults_with_nothing_lost_or_doubled(start: St
         "errors surfaced",
     ):
         assert figures[label][0] == 0
-    assert figures["server killed with -9"] == [1, 1]
+    assert figures["server killed with -9"][0] > 0
     assert figures["sessions killed by an administrator"][0] > 0
     assert figures["jobs run"][0] > 0
     assert figures["sessions opened"][0] >= 8
-    # The same jobs amid the same faults: a demo that hurts nobody would show nothing.
-    assert figures["errors surfaced"][1] > 0
-    assert "the service on persistconn ended with status 0" in said
-    assert "PASSED" in said.splitlines()[-1]
-    assert complaints == ""
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

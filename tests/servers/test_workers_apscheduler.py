@@ -15,7 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 import persistconn
 from persistconn.apscheduler import UnitOfWorkExecutor
-from persistconn.testing import MariaDB
+from persistconn.testing import MariaDB, eventually
 
 pytestmark = pytest.mark.server
 
@@ -87,5 +87,5 @@ def test_shutting_the_scheduler_down_closes_the_sessions(
     """In order: the server has no complaint."""
     run(scheduler, lambda: db.connect(**database).ping())
     scheduler.shutdown()
-    assert sessions(server, database) == 0
+    eventually(lambda: sessions(server, database) == 0)
     assert [line for line in server.aborted_in_log() if database["database"] in line] == []

@@ -18,7 +18,7 @@ from persistconn.testing import MariaDB, eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
-PATIENCE = 30  # seconds until a test gives up on a process
+PATIENCE = 120  # seconds until a test gives up on a process
 SETTINGS = """
 import json, os
 
@@ -35,7 +35,7 @@ DATABASES = {
         "PASSWORD": arguments["password"],
         "HOST": arguments["host"],
         "PORT": arguments["port"],
-        "OPTIONS": {"persistconn": {"give_up_after": 1, "connect_timeout": 1}},
+        "OPTIONS": {"persistconn": {"give_up_after": 60}},
     }
 }
 LOGGING = {"version": 1}  # disables the loggers that exist before it, ours among them
@@ -108,7 +108,20 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[[str
         process.wait()
 
 
+@pytest.fixture
+def give_up_after(tmp_path: Path) -> Callable[[float], None]:
+    """Have the project wait so many seconds for a database that is away."""
+    settings = tmp_path / "project_settings.py"
+
+    def change(seconds: float) -> None:
+        settings.write_text(SETTINGS.replace('"give_up_after": 60', f'"give_up_after": {seconds}'))
+
+    return change
+
+
 def aborted(server: MariaDB, database: dict[str, Any]) -> list[str]:
+    """Return the server's complaints about clients that left without a word, once all have left."""
+    eventually(lambda: database["database"] not in [session.db for session in server.processlist()])
     return [line for line in server.aborted_in_log() if database["database"] in line]
 
 
@@ -147,8 +160,10 @@ def test_a_connection_that_cannot_be_ends_it_with_one_clear_message(
     tmp_path: Path,
     environment: dict[str, str],
     database: dict[str, Any],
+    give_up_after: Callable[[float], None],
 ) -> None:
     """At the start, on one thread; no traceback, no password, and nothing on the seven other threads."""
+    give_up_after(1)
     environment["TEST_DATABASE"] = json.dumps({**database, **wrong})
     assert start(command).wait(PATIENCE) == status
     log = (tmp_path / "err").read_text()
@@ -159,9 +174,14 @@ def test_a_connection_that_cannot_be_ends_it_with_one_clear_message(
 
 
 def test_a_server_without_a_free_session_is_told_with_what_to_do(
-    start: Any, tmp_path: Path, environment: dict[str, str], server: MariaDB
+    start: Any,
+    tmp_path: Path,
+    environment: dict[str, str],
+    server: MariaDB,
+    give_up_after: Callable[[float], None],
 ) -> None:
     """After give_up_after, with the setting to raise."""
+    give_up_after(1)
     with MariaDB(max_connections=10) as full:
         held = [pymysql.connect(**full.connect_args()) for _ in range(10)]
         environment["TEST_DATABASE"] = json.dumps(full.connect_args())
@@ -175,8 +195,6 @@ def test_a_server_that_comes_back_in_time_is_waited_for(
     start: Any, tmp_path: Path, environment: dict[str, str], server: MariaDB
 ) -> None:
     """A service that starts before its database does not give up at once."""
-    settings = tmp_path / "project_settings.py"
-    settings.write_text(SETTINGS.replace('"give_up_after": 1', '"give_up_after": 60'))
     with MariaDB() as late:
         environment["TEST_DATABASE"] = json.dumps(late.connect_args())
         late.stop()
@@ -186,15 +204,19 @@ def test_a_server_that_comes_back_in_time_is_waited_for(
         eventually(lambda: "settled" in (tmp_path / "out").read_text(), PATIENCE)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
+        eventually(lambda: late.clients() == [])
         assert late.aborted_in_log() == []
 
 
 def test_a_signal_while_it_waits_for_the_server_ends_it(
-    start: Any, tmp_path: Path, environment: dict[str, str], database: dict[str, Any]
+    start: Any,
+    tmp_path: Path,
+    environment: dict[str, str],
+    database: dict[str, Any],
+    give_up_after: Callable[[float], None],
 ) -> None:
     """Whoever stops it must not have to wait for give_up_after."""
-    settings = tmp_path / "project_settings.py"
-    settings.write_text(SETTINGS.replace('"give_up_after": 1', '"give_up_after": 3600'))
+    give_up_after(3600)
     environment["TEST_DATABASE"] = json.dumps({**database, "port": 1})
     process = start("run")
     eventually(lambda: "waiting for it" in (tmp_path / "err").read_text(), PATIENCE)

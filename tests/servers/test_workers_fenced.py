@@ -31,7 +31,7 @@ from persistconn.testing.faults import Drop, FaultProxy
 pytestmark = pytest.mark.server
 
 UTC = timezone.utc
-PATIENCE = 30  # seconds until a test gives up on a process
+PATIENCE = 120  # seconds until a test gives up on a process
 HEAD = """
     import json, os, time
     import pymysql
@@ -67,7 +67,7 @@ LONG = """
     def long():
         note("shop/long")
         with persistconn.current().cursor() as cursor:
-            cursor.execute("SELECT SLEEP(60)")
+            cursor.execute("SELECT SLEEP(600)")
 """
 PAUSING = """
     @persistconn.cron("* * * * * *", name="pause")
@@ -157,7 +157,7 @@ def workers(tmp_path: Path, database: dict[str, Any]) -> Any:
         argv = [sys.executable, "-m", "workers", command, *arguments]
         environment = environment_for(database)
         done = subprocess.run(
-            argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+            argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -280,9 +280,9 @@ def test_of_three_machines_one_runs_each_fire_although_one_dies_and_the_server_t
         until = now + timedelta(seconds=3)
         eventually(lambda: expected(database, until) <= set(effects(database)), PATIENCE)
         assert [machine.stop() for machine in machines if machine is not dying] == [0, 0]
-        found = effects(database)
+        found, [(now,)] = effects(database), ask(database, "SELECT UTC_TIMESTAMP(6)")
         assert len(found) == len(set(found)), "a fire took effect twice"
-        assert expected(database, until) <= set(found) <= expected(database, until + timedelta(minutes=1))
+        assert expected(database, until) <= set(found) <= expected(database, now)
         ours = {
             (job, at)
             for job, at in ask(database, "SELECT job, scheduled_at FROM persistconn_ledger WHERE attempts > 0")
@@ -301,8 +301,8 @@ def pausing(write: Any, start: Any, database: dict[str, Any], tmp_path: Path) ->
     write(PAUSING)
     prepare(database)
 
-    def pausing(way: dict[str, Any]) -> tuple[Machine, datetime]:
-        machine = start(way, "--takeover", "2")
+    def pausing(way: dict[str, Any], takeover: int = 2) -> tuple[Machine, datetime]:
+        machine = start(way, "--takeover", str(takeover))
         machine.wait_for((tmp_path / "paused").exists)
         statement = "SELECT scheduled_at FROM persistconn_ledger WHERE state = 'open' AND place LIKE %s"
         [(due,)] = ask(database, statement, f"% pid {machine.process.pid} %", dirty=True)
@@ -355,16 +355,27 @@ def test_a_machine_that_is_gone_without_a_word_is_taken_over(
 
 @pytest.mark.slow
 def test_a_machine_that_lives_is_left_alone_however_long_its_job_takes(
-    pausing: Any, start: Any, database: dict[str, Any], tmp_path: Path
+    pausing: Any, start: Any, database: dict[str, Any], tmp_path: Path, until_conclusive: Any
 ) -> None:
     """Others look again and again, for longer than a takeover."""
-    machine, due = pausing(database)
-    other = start(database, "--takeover", "2", "--log-level", "debug")
-    other.wait_for(lambda: len(re.findall(f"{due:%H:%M:%S}.* under way on another machine", other.log)) >= 6)
-    (tmp_path / "go").touch()
-    machine.wait_for(lambda: ("shop/pause", due) in effects(database))
-    assert attempts(database, due) == 1
-    assert "ended the session" not in other.log
+
+    def experiment(longer: float) -> str | None:
+        takeover = round(2 * longer**2)
+        machine, due = pausing(database, takeover)
+        other = start(database, "--takeover", str(takeover), "--log-level", "debug")
+        looked = f"{due:%H:%M:%S}.* under way on another machine"
+        other.wait_for(lambda: len(re.findall(looked, other.log)) >= 6 or "ended the session" in other.log)
+        (tmp_path / "go").touch()
+        machine.wait_for(lambda: ("shop/pause", due) in effects(database))
+        assert [machine.stop(), other.stop()] == [0, 0]
+        (tmp_path / "go").unlink()
+        (tmp_path / "paused").rmdir()
+        if "ended the session" in other.log:
+            return f"it was taken over by --takeover {takeover}: its heart had not beaten in time"
+        assert attempts(database, due) == 1
+        return None
+
+    until_conclusive(experiment)
 
 
 # --- one machine ---------------------------------------------------------------------------------------------------
@@ -403,7 +414,7 @@ def test_what_is_done_already_cannot_be_cancelled(workers: Any, write: Any, conn
     leap_on(connect).keyed("first")()
     status, table = workers("runs", "fenced_jobs")
     [_, row] = table.splitlines()
-    assert re.search(r"leap \[first\] .* 1 +0\.\d{3} s +done", row)
+    assert re.search(r"leap \[first\] .* 1 +\d+\.\d{3} s +done", row)
     status, told = workers("cancel", row.split()[0], "fenced_jobs")
     assert (status, told.startswith("not cancelled: ")) == (1, True)
     assert "is done already" in told
@@ -434,7 +445,7 @@ def test_jobs_shows_what_is_late(workers: Any, write: Any, connect: Any, databas
     status, shown = workers("jobs", "fenced_jobs", "--service=shop")
     [line] = [line for line in shown.splitlines() if line.startswith("late")]
     assert status == 0
-    assert re.match(r"late: minutely scheduled .* \(token [0-9a-f]{64}\) and [789] more until ", line)
+    assert re.match(r"late: minutely scheduled .* \(token [0-9a-f]{64}\) and ([789]|\d\d) more until ", line)
 
 
 @pytest.mark.slow

@@ -27,9 +27,10 @@ INTERRUPTED = 130
 TICK = 0.2
 """Seconds between two looks at what has happened."""
 START_TIMEOUT = 60.0
-SHORTEST_CALM, LONGEST_CALM = 3.0, 20.0
+SHORTEST_CALM, LONGEST_CALM = 3.0, 60.0
 """Seconds without faults at the end: it lasts until all that is due is settled, should that need long."""
-STOP_TIMEOUT = GRACE + 7.0
+STOP_TIMEOUT = GRACE + 27.0
+"""Seconds until a service has ended that was told to; four are usual, and a busy machine needs more."""
 _MODULES = {OURS: "workers.demo.ours", STOCK: "workers.demo.stock"}
 
 
