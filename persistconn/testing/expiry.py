@@ -17,7 +17,7 @@ Who = threading.Thread | str | int | None
 #: The shortest `wait_timeout` there is, and one so short that it can be waited for.
 _SHORTEST, _SHORT = 1, 10
 #: Seconds within which a session that nobody here can reach may yet turn out to be one that was just leaving.
-_GRACE = 2.0
+_GRACE = 5.0
 _LOOK = 0.02
 
 

@@ -28,8 +28,8 @@ from persistconn.testing.process import pick_port
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(__file__).parent / "scripts"
 HOST = "127.0.0.1"
-START_LIMIT, END_LIMIT = 40.0, 20.0
-"""Seconds until a program that has not begun to serve, or has not ended, hangs; one or two are usual."""
+LIMIT = 120.0
+"""Seconds until a program that has not begun to serve, has not answered or has not ended hangs; one or two are usual."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -141,7 +141,7 @@ class Program:
 
     def get(self, path: str = "/") -> Any:
         """Fetch a page; raises if it is no success."""
-        with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=LIMIT) as answer:
             return loads(answer.read())
 
     def load(self, path: str, requests: int, at_once: int) -> list[Any]:
@@ -149,9 +149,20 @@ class Program:
         with ThreadPoolExecutor(at_once) as browsers:
             return list(browsers.map(lambda _: self.get(path), range(requests)))
 
+    def load_until(self, path: str, requests: int, at_once: int, enough: Callable[[list[Any]], object]) -> list[Any]:
+        """Fetch a page so many times, and again, until the answers are enough: who gets a request is the machine's choice."""
+        answers: list[Any] = []
+
+        def are_enough() -> object:
+            answers.extend(self.load(path, requests, at_once))
+            return enough(answers)
+
+        eventually(are_enough, LIMIT)
+        return answers
+
     def wait_until_it_serves(self, page: str) -> None:
         """Wait for the first answer."""
-        deadline = time.monotonic() + START_LIMIT
+        deadline = time.monotonic() + LIMIT
         while not self._serves(page):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"it does not serve:\n{self.said()}")
@@ -177,7 +188,7 @@ class Program:
         """End it in order (SIGTERM), and fail if it does not end."""
         self.process.terminate()
         try:
-            self.process.wait(END_LIMIT)
+            self.process.wait(LIMIT)
         except subprocess.TimeoutExpired:
             self.kill()
             pytest.fail(f"it did not end on SIGTERM:\n{self.said()}")
@@ -212,7 +223,7 @@ class Example:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=3 * LIMIT,
             check=False,
         )
         assert succeeds is (done.returncode == 0), done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -13,8 +14,8 @@ POOL = 5
 
 
 def test_jobs_of_a_loop_share_the_sessions_of_the_executor(example: Any, database: Any) -> None:
-    """Two hundred jobs on four threads."""
-    assert "200 jobs on 4 sessions" in example.python("jobs.py")
+    """Two hundred jobs on four threads; how many of them get a job is the machine's choice."""
+    assert re.search(r"^200 jobs on [1-4] sessions$", example.python("jobs.py"), re.MULTILINE)
     assert database.most() <= 4
 
 

@@ -14,6 +14,8 @@ from persistconn.testing.process import pick_port
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.needs("gevent", "gunicorn")]
 EXAMPLE = "gunicorn"
 WORKERS, POOL = 2, 5
+LIMIT = 120.0
+"""Seconds until a program that is to end hangs."""
 
 
 def gunicorn(port: int) -> list[str]:
@@ -37,7 +39,7 @@ def test_under_load_there_are_workers_times_max_size_sessions_and_no_request_fai
     example.migrate()
     with example.serving(gunicorn) as served:
         database.forget()
-        wrk = ["wrk", "-t1", "-c100", "-d3", "--timeout=30", f"http://127.0.0.1:{served.port}{page}"]
+        wrk = ["wrk", "-t1", "-c100", "-d3", "--timeout=120", f"http://127.0.0.1:{served.port}{page}"]
         said = example.run(*wrk)
     assert not any(failures(said)), said
     requests = re.search(r"(\d+) requests in", said)
@@ -55,7 +57,7 @@ def test_without_a_pool_the_workers_do_not_start_and_the_log_names_the_option(ex
     example.environment["PYTHONPATH"] += f":{example.scripts}"
     port = pick_port("127.0.0.1")
     started = example.launch(*gunicorn(port), port=port)
-    assert started.process.wait(30)
+    assert started.process.wait(LIMIT)
     assert "Worker failed to boot" in started.said()
     assert "DATABASES['default']['OPTIONS']: gevent has made threads into greenlets" in started.said()
     assert "OPTIONS['pool'] = {'max_size': 5}" in started.said()

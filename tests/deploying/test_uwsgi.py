@@ -53,8 +53,15 @@ def test_each_worker_has_sessions_of_its_own(
     eventually(lambda: not database.sessions())
     database.forget()
     with example.serving(uwsgi(*hooks)) as served:
-        workers = sessions_of_workers(served.load("/slow", requests=160, at_once=16))
         master = loaded_on(served.said())
+
+        def are_on_all(answers: list[dict[str, int]]) -> bool:
+            """Each process has answered, and on each session that there is: the first page may have opened one, too."""
+            used = {answer["session"] for answer in answers}
+            return len(sessions_of_workers(answers)) == PROCESSES and set(database.sessions()) <= used | {master}
+
+        answers = served.load_until("/slow", requests=160, at_once=16, enough=are_on_all)
+        workers = sessions_of_workers(answers)
         assert len(workers) == PROCESSES
         first, second = workers.values()
         assert not first & second
@@ -75,10 +82,14 @@ def test_a_worker_that_is_replaced_leaves_the_others_their_sessions(
     """The new one is forked from the master too, and says nothing on its session."""
     example.migrate()
     with example.serving(uwsgi(*hooks)) as served:
-        before = sessions_of_workers(served.load("/slow", requests=80, at_once=16))
+
+        def are_of_two(answers: list[dict[str, int]]) -> bool:
+            return len(sessions_of_workers(answers)) == PROCESSES
+
+        before = sessions_of_workers(served.load_until("/slow", requests=80, at_once=16, enough=are_of_two))
         os.kill(next(iter(before)), signal.SIGKILL)
         eventually(lambda: "Respawned uWSGI worker" in served.said())
-        after = sessions_of_workers(served.load("/slow", requests=80, at_once=16))
+        after = sessions_of_workers(served.load_until("/slow", requests=80, at_once=16, enough=are_of_two))
         assert loaded_on(served.said()) in database.sessions()
         new = set(after) - set(before)
         assert len(new) == 1

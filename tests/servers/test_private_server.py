@@ -239,11 +239,11 @@ def test_processlist_shows_clients_only(own_server: MariaDB) -> None:
 def test_processlist_shows_statements_with_bytes_that_are_no_text(own_server: MariaDB) -> None:
     """A binary literal, say, or what a stored procedure was called with."""
     with closing(pymysql.connect(**own_server.connect_args())) as connection:
-        connection._execute_command(COMMAND.COM_QUERY, b"SELECT SLEEP(20), _binary'\xff\xfe\xed'")  # type: ignore[attr-defined]
+        connection._execute_command(COMMAND.COM_QUERY, b"SELECT SLEEP(60), _binary'\xff\xfe\xed'")  # type: ignore[attr-defined]
         eventually(lambda: [session.info for session in own_server.processlist()] != [None])
         (session,) = own_server.processlist()
         assert session.info is not None
-        assert session.info.startswith("SELECT SLEEP(20), _binary'")
+        assert session.info.startswith("SELECT SLEEP(60), _binary'")
         own_server.kill_session(session.id)
 
 

@@ -19,6 +19,8 @@ import persistconn
 HOME = str(Path(str(persistconn.__file__)).parents[1])
 
 Run = Callable[..., pytest.RunResult]
+LIMIT = 600.0
+"""Seconds until a run, or a program, hangs; a few are usual."""
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def run(pytester: pytest.Pytester, outside: None) -> Run:
     def run(code: str, *options: str) -> pytest.RunResult:
         pytester.makepyfile(test_it=code)
         quiet = ["-p", "no:randomly", "-p", "no:cacheprovider", "-W", "error"]
-        return pytester.runpytest_subprocess(*quiet, *options, timeout=120)
+        return pytester.runpytest_subprocess(*quiet, *options, timeout=LIMIT)
 
     return run
 
@@ -73,7 +75,7 @@ class Program:
     def end(self, how: signal.Signals) -> tuple[int, str]:
         """End it by a signal, and return its status and what it has said on stderr."""
         self.process.send_signal(how)
-        _, said = self.process.communicate(timeout=60)
+        _, said = self.process.communicate(timeout=LIMIT)
         return self.process.returncode, said
 
 

@@ -109,6 +109,6 @@ def test_rules_stand_for_what_was_asked() -> None:
 def test_help_needs_no_server() -> None:
     """Nor a driver."""
     done = subprocess.run(
-        [sys.executable, "-m", "persistconn.testing", "--help"], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-m", "persistconn.testing", "--help"], capture_output=True, text=True, check=True, timeout=600
     )
     assert {"server", "proxy"} <= set(done.stdout.split())

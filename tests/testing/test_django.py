@@ -38,17 +38,17 @@ def test_no_session_holds_up_the_drop(project: Callable[..., pytest.RunResult], 
         def by_orm():
             transaction.set_autocommit(False)
             Invoice.objects.count()
-            ready.wait(20); threading.Event().wait()
+            ready.wait(120); threading.Event().wait()
         def plain():
             settings = connection.settings_dict
             mine = persistconn.manage(pymysql).connect(host="localhost", port=settings["PORT"], user=settings["USER"],
                 password=settings["PASSWORD"], database=settings["NAME"])
             mine.query("SELECT COUNT(*) FROM shop_invoice")
-            ready.wait(20); threading.Event().wait()
+            ready.wait(120); threading.Event().wait()
         @pytest.mark.django_db
         def test_it():
             for task in (by_orm, plain): threading.Thread(target=task, daemon=True).start()
-            ready.wait(20)
+            ready.wait(120)
     """
     project(code, "-p", "django", "-W", "ignore", "--create-db").assert_outcomes(passed=1)
     assert [] == [name for (name,) in server.ask("SHOW DATABASES LIKE 'test%'") if name != "test"]

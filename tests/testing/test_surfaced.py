@@ -57,7 +57,7 @@ TASKS = """
         scheduler.add_listener(lambda event: done.set(), 4096 | 8192)
         scheduler.add_job(task)
         scheduler.start()
-        assert done.wait(20)
+        assert done.wait(120)
         scheduler.shutdown()
 """
 

@@ -249,7 +249,7 @@ class TestFaultProxy:
             stalled.wait()
             assert not answer.done()
             fault_proxy.heal()
-            assert 1 == answer.result(10)
+            assert 1 == answer.result(60)
 
     def test_hold_a_statement(self, mysql_database: dict[str, Any], fault_proxy: Any, server: AnyServer) -> None:
         """While COMMIT is held, the test does what is to happen at that moment."""
@@ -264,7 +264,7 @@ class TestFaultProxy:
                 server.kill_session(bare.thread_id())
                 held.release()
                 with pytest.raises(pymysql.err.OperationalError):
-                    committed.result(10)
+                    committed.result(60)
 
     def test_what_it_leaves_is_closed_with_it(self, run_here: Any) -> None:
         """A held connection through a proxy that is gone would have the sweep knock at its door."""
@@ -290,11 +290,11 @@ def test_a_database_that_is_dropped_is_held_by_nobody(run_here: Any) -> None:
                 mine = persistconn.manage(pymysql).connect(**mysql_database)
                 mine.query("INSERT INTO t VALUES (1)")
                 ready.set()
-                end.wait(30)
+                end.wait(120)
             global end
             ready, end = threading.Event(), threading.Event()
             threading.Thread(target=hold, daemon=True).start()
-            assert ready.wait(10)
+            assert ready.wait(60)
         def test_after(mysql):
             end.set()
             assert not persistconn.connections()
