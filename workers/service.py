@@ -30,7 +30,7 @@ from workers.reconciler import Reconciler
 from workers.runner import Runner
 from workers.runs import Fire, RunReport
 from workers.schedule import WallClockScheduler, scheduler_for
-from workers.signals import caught
+from workers.signals import caught, next_message
 from workers.watchdog import Watchdog, trouble
 
 BRUTAL = 128
@@ -181,11 +181,11 @@ class Service:
         """
         with caught(self._inbox):
             starting = self._in_background("workers-start", begin)
-            first = self._inbox.get()
+            first = next_message(self._inbox)
             if isinstance(first, Signals):
                 log.info("stopping on %s", first.name, extra={"action": "stop"})
             self._in_background("workers-stop", self._end)
-            while not isinstance(last := self._inbox.get(), (Signals, _Ended)):
+            while not isinstance(last := next_message(self._inbox), (Signals, _Ended)):
                 pass
         if isinstance(last, Signals):
             self._has_ended = False

@@ -5,10 +5,24 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from queue import SimpleQueue
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
+
+LOOK = 1.0
+"""Seconds after which a wait for a message is begun anew."""
+
+
+def next_message(inbox: SimpleQueue[Any]) -> Any:
+    """Wait for a message, a signal among others, and return it.
+
+    A signal that strikes in the moment before a thread begins to wait does not end the wait, and Python runs its handler
+    only behind that: hence the new beginning. The moment is long where other threads keep the interpreter busy.
+    """
+    while True:
+        with suppress(Empty):
+            return inbox.get(timeout=LOOK)
 
 
 @contextmanager

@@ -154,7 +154,10 @@ def killed_in_a_transaction() -> None:
 
 def end_what_sleeps() -> None:
     """End the sessions that nobody waits for any more: they would be among what the next test counts."""
-    with pymysql.connect(**DATABASE) as bare, contextlib.suppress(pymysql.OperationalError):  # It may have ended meanwhile.
+    with (
+        pymysql.connect(**DATABASE) as bare,
+        contextlib.suppress(pymysql.OperationalError),
+    ):  # It may have ended meanwhile.
         for session in runs("too late"):
             bare.query(f"KILL {session}")
 
