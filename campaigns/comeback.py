@@ -134,7 +134,7 @@ class Spell:
     hung: int = 0
 
 
-_POLICY = Policy()
+_POLICY = Policy(give_up_after=PATIENCE)
 
 
 def run(driver: str = "pymysql", *, tls: bool, threads: int = 50, rounds: int = 7, seed: int = 1) -> Figures:

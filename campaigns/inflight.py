@@ -39,8 +39,9 @@ LATE = (0.05, 2.5)
 """Seconds by which a COMMIT is late: less than the client's patience, or more."""
 UNLOCKED = (0.0, 1.4)
 """Seconds from the strike until the server may go on: before the replay has come to its fence, or long after."""
-_LIMIT = 120.0
-"""Seconds after which a job hangs, or what it needs never comes; twice as long as it may wait for a database that is away."""
+GIVE_UP_AFTER = 90.0
+_LIMIT = 150.0
+"""Seconds after which a job hangs, or what it needs never comes."""
 _INTERRUPTED = 1317
 _JOB = "campaign-in-flight"
 _COMMIT = re.compile(f"COMMIT|{END}", re.IGNORECASE)
@@ -142,7 +143,9 @@ class _Flight:
         arguments = place.connect_args()
         # Before the proxy, a private server is started again at the same port.
         self._proxy = FaultProxy(arguments["host"], arguments["port"])
-        self._module = persistconn.manage(load(driver).module, connect_timeout=2.0, ping_timeout=1.0)
+        self._module = persistconn.manage(
+            load(driver).module, connect_timeout=2.0, ping_timeout=1.0, give_up_after=GIVE_UP_AFTER
+        )
         # Without TLS, through which no proxy sees a COMMIT.
         plain = {**TRANSPORT_ARGUMENTS[driver]["plain"], "autocommit": True, "read_timeout": READ_TIMEOUT}
         self._arguments = self._proxy.connect_args(arguments, **plain)

@@ -35,7 +35,7 @@ from persistconn.keeper import Keeper
 from persistconn.policy import Policy
 from persistconn.testing.faults import FaultProxy
 
-HANG = 90.0
+HANG = 180.0
 """Seconds after which a task hangs; everything that blocks has a limit far below."""
 ROUND = 15.0
 """Seconds after which the threads are exchanged for new ones, whose connections must be reaped."""

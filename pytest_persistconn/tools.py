@@ -23,7 +23,7 @@ class Expire:
     def __init__(self, server: AnyServer) -> None:
         self._server = server
 
-    def __call__(self, who: Who = None, *, within: float = 20.0) -> int:
+    def __call__(self, who: Who = None, *, within: float = 60.0) -> int:
         """Let every session, or one thread's, run into its real wait_timeout now; return how many did."""
         from persistconn.testing.expiry import expire
 
@@ -36,7 +36,7 @@ class KillConnections:
     def __init__(self, server: AnyServer) -> None:
         self._server = server
 
-    def __call__(self, who: Who = None, *, within: float = 10.0) -> int:
+    def __call__(self, who: Who = None, *, within: float = 60.0) -> int:
         """End every session, or one thread's, by KILL; return how many there were."""
         from persistconn.testing.expiry import kill_connections
 

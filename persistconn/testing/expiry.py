@@ -17,11 +17,11 @@ Who = threading.Thread | str | int | None
 #: The shortest `wait_timeout` there is, and one so short that it can be waited for.
 _SHORTEST, _SHORT = 1, 10
 #: Seconds within which a session that nobody here can reach may yet turn out to be one that was just leaving.
-_GRACE = 5.0
+_GRACE = 10.0
 _LOOK = 0.02
 
 
-def expire(server: AnyServer, who: Who = None, *, within: float = 20.0) -> int:
+def expire(server: AnyServer, who: Who = None, *, within: float = 60.0) -> int:
     """Let every session, or those that persistconn holds for one thread, run into `wait_timeout`; return how many did.
 
     Each session is told `SET SESSION wait_timeout = 1` behind its owner's back, and then left alone: the server itself
@@ -49,7 +49,7 @@ def expire(server: AnyServer, who: Who = None, *, within: float = 20.0) -> int:
 _SHORTEN = f"SET SESSION wait_timeout = {_SHORTEST}"
 
 
-def kill_connections(server: AnyServer, who: Who = None, *, within: float = 10.0) -> int:
+def kill_connections(server: AnyServer, who: Who = None, *, within: float = 60.0) -> int:
     """End every session, or those held for one thread, by KILL; return how many there were.
 
     Blocks until they are gone from the server and that has arrived here. Raises ServerError if one is not.
