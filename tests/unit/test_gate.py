@@ -6,7 +6,7 @@ import contextlib
 import random
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -15,6 +15,7 @@ from persistconn.errors import DatabaseUnavailable
 from persistconn.gate import DELAYS, Gate, backoff
 from persistconn.policy import Policy
 from persistconn.testing import FakeClock, eventually
+from persistconn.testing.waiting import PATIENCE
 
 
 class PatientGate(Gate):
@@ -130,33 +131,35 @@ def test_who_may_try_only_once_tries_when_it_is_due() -> None:
     assert [] == gate.pauses
 
 
-def test_no_more_than_max_connecting_at_once() -> None:
-    """The others wait until a place is free."""
-    gate = Gate("db:3306")
-    lock, full, go_on = threading.Lock(), threading.Semaphore(0), threading.Event()
-    under_way = [0, 0]
-
-    def slow_server() -> str:
-        with lock:
-            under_way[0] += 1
-            under_way[1] = max(under_way)
-        full.release()
-        go_on.wait(10)
-        with lock:
-            under_way[0] -= 1
-        return "raw"
-
-    threads = [
-        threading.Thread(target=connect, args=(gate, slow_server), kwargs={"max_connecting": 3}) for _ in range(9)
-    ]
+@contextlib.contextmanager
+def crowd(size: int, work: Callable[[int], object]) -> Iterator[None]:
+    """Have so many threads work, each with its number, and wait for them at the end of the block."""
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(size)]
     for thread in threads:
         thread.start()
-    for _ in range(3):
-        assert full.acquire(timeout=10)
-    go_on.set()
-    for thread in threads:
-        thread.join(10)
-    assert 3 == under_way[1]
+    yield
+    eventually(lambda: not any(thread.is_alive() for thread in threads))
+
+
+def test_no_more_than_max_connecting_at_once() -> None:
+    """The others wait until a place is free."""
+    gate, lock, go_on = Gate("db:3306"), threading.Lock(), threading.Event()
+    under_way = most = 0
+
+    def slow_server() -> str:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        go_on.wait(2 * PATIENCE)
+        with lock:
+            under_way -= 1
+        return "raw"
+
+    with crowd(9, lambda number: connect(gate, slow_server, max_connecting=3)):
+        eventually(lambda: len(gate._waiting) == 6)
+        go_on.set()
+    assert 3 == most
 
 
 class Earliest(random.Random):
@@ -168,47 +171,49 @@ class Earliest(random.Random):
 
 def test_one_probe_for_all_while_the_server_is_down() -> None:
     """Of eight threads that wait for a server one at a time asks, and its success lets all through."""
-    gate = Gate("db:3306", rng=Earliest())
-    lock, failures_left, under_way, most_while_down = threading.Lock(), [4], [0], [0]
+    gate, lock, results = Gate("db:3306", rng=Earliest()), threading.Lock(), list[str]()
+    failures_left, under_way, most_while_down = 3, 0, 0
 
     def server() -> str:
+        nonlocal failures_left, under_way, most_while_down
         with lock:
-            under_way[0] += 1
-            down = failures_left[0] > 0
-            failures_left[0] -= 1
-            if down:
-                most_while_down[0] = max(most_while_down[0], under_way[0])
+            under_way += 1
+            is_down = failures_left > 0
+            failures_left -= 1
+            if is_down:
+                most_while_down = max(most_while_down, under_way)
         try:
-            if down:
-                # Long enough for the others to come in, if they may.
-                threading.Event().wait(0.02)
+            if is_down:
+                # All others have come by now, and would be here if they might.
+                eventually(lambda: len(gate._waiting) == 7)
                 raise ConnectionError(Fault.AWAY.name)
             return "raw"
         finally:
             with lock:
-                under_way[0] -= 1
+                under_way -= 1
 
     with pytest.raises(DatabaseUnavailable):
-        connect(gate, server, give_up_after=1e-9)
-    results: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: results.append(connect(gate, server, max_connecting=8))) for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
+        connect(gate, Server(Fault.AWAY), give_up_after=1e-9)
+    with crowd(8, lambda number: results.append(connect(gate, server, max_connecting=8))):
+        pass
     assert ["raw"] * 8 == results
-    assert 1 == most_while_down[0]
+    assert 1 == most_while_down
 
 
-def test_turns_are_handed_on_until_all_have_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _nobody_looks_by_himself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits looks again when it is woken, and not from time to time."""
+    monkeypatch.setattr("persistconn.gate._LONGEST_WAIT", 1000.0)
+
+
+@pytest.mark.usefixtures("_nobody_looks_by_himself")
+def test_turns_are_handed_on_until_all_have_connected() -> None:
     """Failures, refusals and threads that give up in between leave nobody waiting at a free place."""
-    monkeypatch.setattr("persistconn.gate._LONGEST_WAIT", 1000.0)  # Nobody looks again by himself.
-    gate, rng, lock = Gate("db:3306", rng=Earliest()), random.Random(1), threading.Lock()
+    gate, rng, lock, gone = Gate("db:3306", rng=Earliest()), random.Random(1), threading.Lock(), list[int]()
 
     def server() -> str:
-        threading.Event().wait(0.001)
+        # There is always somebody to hand the turn to, as long as there are more threads than places.
+        eventually(lambda: gate._waiting or len(gone) >= 60 - 2)
         with lock:
             fault = rng.choices((Fault.NONE, Fault.AWAY, Fault.REFUSED), (8, 1, 1))[0]
         if fault is not Fault.NONE:
@@ -218,39 +223,36 @@ def test_turns_are_handed_on_until_all_have_connected(monkeypatch: pytest.Monkey
     def work(number: int) -> None:
         with contextlib.suppress(ConnectionError, DatabaseUnavailable):
             connect(gate, server, max_connecting=2, give_up_after=0.02 if number % 4 == 0 else 1000.0)
+        gone.append(number)
 
-    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(60)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert not [thread for thread in threads if thread.is_alive()]
+    with crowd(60, work):
+        pass
+    assert 60 == len(gone)
 
 
+@pytest.mark.usefixtures("_nobody_looks_by_himself")
 def test_only_as_many_are_woken_as_there_is_room_for() -> None:
     """Two hundred threads that all look again whenever one has connected cost more than the connects."""
     looks: list[int] = []
+    connected: list[int] = []
 
     class Counting(Gate):
         def _pause(self, turn: threading.Lock, timeout: float) -> None:
             looks.append(1)
             super()._pause(turn, timeout)
 
-    gate, ready = Counting("db:3306"), threading.Event()
+    gate = Counting("db:3306")
 
     def server() -> str:
-        ready.wait(10)
-        threading.Event().wait(0.002)  # Long enough for whoever was woken in vain to look.
+        # Whoever was woken in vain has looked by now, and waits again.
+        eventually(lambda: len(gate._waiting) == 29 - len(connected))
+        connected.append(1)
         return "raw"
 
-    threads = [threading.Thread(target=connect, args=(gate, server), kwargs={"max_connecting": 1}) for _ in range(30)]
-    for thread in threads:
-        thread.start()
-    eventually(lambda: len(looks) >= 29)
-    ready.set()
-    for thread in threads:
-        thread.join(10)
-    assert 29 <= len(looks) < 150
+    with crowd(30, lambda number: connect(gate, server, max_connecting=1)):
+        pass
+    assert 30 == len(connected)
+    assert 29 == len(looks)
 
 
 class Raw:
