@@ -9,6 +9,7 @@ import pytest
 
 from persistconn.testing.faults import Cut, Direction, Hold, Kind, Packet, Rule, Sighting, to_client, to_server
 from persistconn.testing.faults.armed import Armed, Book, Order, is_holding
+from persistconn.testing.waiting import PATIENCE
 
 
 def see(number: int, conversation: int = 1) -> Sighting:
@@ -85,7 +86,7 @@ def test_wait_says_what_did_not_happen() -> None:
 
 
 def test_closing_wakes_who_waits() -> None:
-    """Nobody waits for the rest of his ten seconds for a proxy that is gone."""
+    """Nobody waits for the rest of the time for a proxy that is gone."""
     book = Book(10)
     armed = arm(book, Rule(Cut()))
     told: list[str] = []
@@ -99,7 +100,7 @@ def test_closing_wakes_who_waits() -> None:
     waiter = threading.Thread(target=wait)
     waiter.start()
     book.end()
-    waiter.join(10)
+    waiter.join(PATIENCE)
     assert "before the proxy was closed" in told[0]
 
 

@@ -12,6 +12,7 @@ from persistconn.keepalive import LATE, Keepalive
 from persistconn.keeper import Keeper
 from persistconn.testing import eventually
 from persistconn.testing.clock import FakeClock
+from persistconn.testing.waiting import PATIENCE
 
 
 class NotingScheduler:
@@ -144,17 +145,17 @@ def test_a_sweep_that_outlasts_its_pace_is_no_news(keepalive: Keepalive, caplog:
         if begun.is_set():
             twice.set()
         begun.set()
-        release.wait(10)
+        release.wait(3 * PATIENCE)
 
     keepalive.add_chore("slow", 0.02, slow)
     keepalive.ensure_running(15.0)
     try:
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE)
         # Its later times come while the first one still runs.
         due = keepalive._scheduler.get_job("slow").next_run_time
         eventually(lambda: keepalive._scheduler.get_job("slow").next_run_time > due)
         release.set()
-        assert twice.wait(10)
+        assert twice.wait(PATIENCE)
     finally:
         release.set()
         keepalive.stop()

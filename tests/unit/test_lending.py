@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +17,8 @@ from persistconn.held import State
 from persistconn.lending import Claim, Lender
 from persistconn.owner import Owner
 from persistconn.policy import Condition, Policy, Pool, Reason
-from persistconn.testing import FakeClock
+from persistconn.testing import FakeClock, eventually
+from persistconn.testing.waiting import PATIENCE
 
 
 class Borrower(Owner):
@@ -352,18 +353,9 @@ def test_pool_that_cannot_work_is_refused_with_the_setting_and_its_value(setting
         Policy.from_settings({"pool": settings})
 
 
-@pytest.fixture
-def crowd() -> Iterator[list[threading.Thread]]:
-    """Threads that are waited for."""
-    threads: list[threading.Thread] = []
-    yield threads
-    for thread in threads:
-        thread.join(30)
-
-
-def test_no_session_is_ever_in_two_hands(clock: FakeClock, crowd: list[threading.Thread]) -> None:
+def test_no_session_is_ever_in_two_hands(clock: FakeClock) -> None:
     """A hunt: sixteen threads, three sessions, borrowers that die and others that are interrupted."""
-    desk = Lender("db:3306", Pool(max_size=3), lambda owner: Sitting(owner, clock), pymysql)  # type: ignore[arg-type, return-value]
+    desk = Lender("db:3306", Pool(max_size=3, timeout=600.0), lambda owner: Sitting(owner, clock), pymysql)  # type: ignore[arg-type, return-value]
     in_hand: set[int] = set()
     shared: list[int] = []
 
@@ -381,10 +373,8 @@ def test_no_session_is_ever_in_two_hands(clock: FakeClock, crowd: list[threading
             else:
                 desk.give_back(claim)
 
-    for number in range(16):
-        crowd.append(threading.Thread(target=borrow, args=(number,)))
-        crowd[-1].start()
+    crowd = [threading.Thread(target=borrow, args=(number,), daemon=True) for number in range(16)]
     for thread in crowd:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in crowd)
+        thread.start()
+    eventually(lambda: not any(thread.is_alive() for thread in crowd), 4 * PATIENCE)
     assert shared == []

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import threading
 
+import pytest
+
 from persistconn.once.protocol import _place
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_place_is_that_of_the_process_and_of_the_thread_s_present_name() -> None:
     """A forked child has another one than its parent, and a thread may be given another name."""
     here, thread = _place(), threading.current_thread()
@@ -19,7 +22,11 @@ def test_place_is_that_of_the_process_and_of_the_thread_s_present_name() -> None
         thread.name = name
     reader, writer = os.pipe()
     if not (child := os.fork()):
-        os.write(writer, _place().encode())
-        os._exit(0)
+        try:
+            os.write(writer, _place().encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
     os.waitpid(child, 0)
-    assert f" pid {child} {name}" in os.read(reader, 1000).decode()
+    with open(reader, encoding="utf-8") as told:
+        assert f" pid {child} {name}" in told.read()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import pytest
 
 from persistconn.once.screen import foreign_objection, objection, plain_write, written_table
+from persistconn.testing import within
 
 REFUSED = {
     "leave the commit out": ["COMMIT", "commit work", "/* a */ COMMIT", b"COMMIT"],
@@ -155,11 +155,10 @@ def test_table_that_is_written_is_found(sql: str | bytes, table: tuple[str | Non
 
 def test_thousands_of_comments_take_no_time() -> None:
     """Each part has one way to match, whatever follows."""
-    started = time.perf_counter()
-    for end in ("", "INSERT", "/* unfinished"):
-        written_table("/* a */ " * 5000 + end)
-        foreign_objection("SELECT " + "'a' " * 5000 + ";" + end)
-    assert time.perf_counter() - started < 5
+    with within():
+        for end in ("", "INSERT", "/* unfinished"):
+            written_table("/* a */ " * 5000 + end)
+            foreign_objection("SELECT " + "'a' " * 5000 + ";" + end)
 
 
 HEADS = (

@@ -16,6 +16,7 @@ import pytest
 
 import persistconn
 from persistconn.errors import ConfigError, DatabaseUnavailable, bind
+from persistconn.testing.waiting import PATIENCE
 from workers.cli import complaint_of, main
 from workers.jobs import service_name
 
@@ -41,6 +42,9 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     monkeypatch.setattr(sys.modules["persistconn.cronjobs"], "_jobs", {})
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     monkeypatch.setattr(persistconn, "shutdown", lambda timeout: None)
+    # The command line ends its process, which is that of the tests here, if a thread needs longer than that for its end.
+    for name in ("PATIENT", "A_MOMENT"):
+        monkeypatch.setattr(f"workers.service.{name}", PATIENCE)
     before = set(sys.modules)
 
     def write(path: str, source: str) -> None:

@@ -21,10 +21,12 @@ from persistconn.once.job import Job
 from persistconn.once.settings import JobSettings
 from persistconn.once.token import Token, fire_token
 from persistconn.testing import eventually
+from persistconn.testing.waiting import PATIENCE
 from workers import RunReport, Service
 from workers.backlog import Due
 from workers.runs import Elsewhere
 from workers.schedule import WallClockScheduler
+from workers.watchdog import Watchdog
 
 UTC = timezone.utc
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -91,6 +93,13 @@ def shutdowns(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(persistconn, "shutdown", shutdown)
     return timeouts
+
+
+@pytest.fixture(autouse=True)
+def _time_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give threads that are about to end as long as they need: a process that is left to others may be slow."""
+    for name in ("PATIENT", "A_MOMENT"):
+        monkeypatch.setattr(f"workers.service.{name}", PATIENCE)
 
 
 @pytest.fixture(autouse=True)
@@ -304,6 +313,7 @@ def test_a_scheduler_whose_thread_has_died_is_replaced(
     settle: CronJob, lines: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exception in APScheduler's thread would end all fires without a word."""
+    monkeypatch.setattr(Watchdog, "start", lambda self: None)  # The test looks in its place.
     service = FakeService([settle])
     with monkeypatch.context() as patched:
         patched.setattr(WallClockScheduler, "_main_loop", lambda self: None)
@@ -326,6 +336,7 @@ def test_a_scheduler_that_works_is_left_alone(settle: CronJob) -> None:
     first = service._scheduler
     service._watch_scheduler()
     assert service._scheduler is first
+    assert first is not None
     service.stop()
 
 
@@ -443,7 +454,7 @@ def test_off_the_main_thread_no_signals_are_installed() -> None:
     service.start = look_and_stop  # type: ignore[method-assign]
     thread = threading.Thread(target=lambda: seen.append(service.run_until_signalled()))
     thread.start()
-    thread.join(30)
+    thread.join(PATIENCE)
     assert seen == [signal.getsignal(signal.SIGTERM), 0]
 
 
