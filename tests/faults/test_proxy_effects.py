@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any
@@ -29,6 +28,7 @@ from persistconn.testing.faults import (
     to_client,
     to_server,
 )
+from persistconn.testing.waiting import PATIENCE
 
 pytestmark = pytest.mark.server
 
@@ -139,6 +139,7 @@ def test_hole_decides_by_its_place(
     is_answered: bool,
     server: MariaDB,
     proxy: FaultProxy,
+    inside: Any,
     admin: pymysql.Connection[Any],
     connect: Connect,
 ) -> None:
@@ -146,11 +147,15 @@ def test_hole_decides_by_its_place(
 
     The session is still there when the client has left: nobody has told the server.
     """
-    connection = connect(read_timeout=0.2)
+    connection = connect()
     armed = proxy.arm(Rule(fault, where))
+    if not is_answered:
+        connection._read_timeout = 0.2
     assert try_insert(connection) == (None if is_answered else LOST)
     armed.wait()
     connection._force_close()
+    eventually(inside.has_read_the_client_s_end)
+    assert not inside.has_ended_towards_the_server
     session_id = connection.thread_id()
     if is_there:
         eventually(lambda: ask(admin, "SELECT a FROM t") == [(1,)])
@@ -202,7 +207,7 @@ def test_half_close_to_the_client_leaves_the_session(server: MariaDB, proxy: Fau
 def read_raw(connection: pymysql.Connection[Any]) -> bytes:
     """Read from the driver's socket, below the driver."""
     raw: socket.socket = connection._sock
-    raw.settimeout(10)
+    raw.settimeout(PATIENCE)
     return raw.recv(1000)
 
 
@@ -217,18 +222,18 @@ def test_cut_is_orderly_and_reset_is_not(proxy: FaultProxy, connect: Connect) ->
         read_raw(connection)
 
 
-def test_cut_is_orderly_although_bytes_are_unread(proxy: FaultProxy, connect: Connect) -> None:
+def test_cut_is_orderly_although_bytes_are_unread(proxy: FaultProxy, inside: Any, connect: Connect) -> None:
     """Bytes that the proxy has not read make the kernel send RST, which would destroy what was forwarded before."""
     connection = connect()
     raw: socket.socket = connection._sock
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    raw.settimeout(10)
+    raw.settimeout(PATIENCE)
     raw.sendall(pack("SELECT REPEAT('x', 12000000)"))  # an answer that fills all buffers on its way
-    eventually(lambda: any(packet.kind is Kind.ROW for packet in proxy.trace))
-    threading.Event().wait(1.0)  # On a busy machine the buffers take a while to fill.
+    eventually(inside.is_full)
     armed = proxy.arm(Rule(Stall(Direction.TO_SERVER), to_server("SELECT 2")))
     raw.sendall(pack(f"SELECT 2, '{'x' * 700_000}'"))  # as does this one in the other direction
     armed.wait()
+    eventually(lambda: min(inside.unread()) > 0)
     proxy.strike(Cut())
     length = 0
     while data := raw.recv(1 << 20):  # to the end, without an error
@@ -280,7 +285,8 @@ def test_cut_towards_the_server_alone_leaves_the_client_waiting(
     fault: Fault, server: MariaDB, proxy: FaultProxy, admin: pymysql.Connection[Any], connect: Connect
 ) -> None:
     """The session ends, and nobody tells the client before the proxy heals."""
-    connection = connect(read_timeout=0.2)
+    connection = connect()
+    connection._read_timeout = 0.2
     proxy.arm(Rule(fault, to_server(INSERT)))
     assert try_insert(connection) == LOST
     assert count_rows(server, admin, connection.thread_id()) == 0
@@ -349,7 +355,7 @@ def test_result_can_be_cut_between_its_rows(proxy: FaultProxy, connect: Connect)
 
 
 def test_campaign_cuts_at_each_packet_of_a_recorded_conversation(
-    server: MariaDB, proxy: FaultProxy, admin: pymysql.Connection[Any], connect: Connect
+    server: MariaDB, proxy: FaultProxy, database: dict[str, Any], admin: pymysql.Connection[Any], connect: Connect
 ) -> None:
     """Record once, then cut at each packet in turn: each rule fires, and the row is there exactly if it was committed.
 
@@ -366,6 +372,7 @@ def test_campaign_cuts_at_each_packet_of_a_recorded_conversation(
         return connection.thread_id()
 
     transfer()
+    own, admin_id = database["database"], admin.thread_id()
     trace = proxy.trace
     commit = next(at for at, packet in enumerate(trace) if packet.words == "COMMIT")
     fired = 0
@@ -377,7 +384,8 @@ def test_campaign_cuts_at_each_packet_of_a_recorded_conversation(
                 transfer()
             assert armed.wait().kind is packet.kind
             eventually(lambda: proxy.connections == 0)
-            eventually(lambda: len(server.processlist()) <= 1)  # ours, beside the proxy
+            # Whoever has logged in has this test's database; all that is left is ours, beside the proxy.
+            eventually(lambda: [session.id for session in server.processlist() if session.db == own] == [admin_id])
             is_committed = at > commit or (at == commit and place is Place.AFTER)
             assert len(ask(admin, "SELECT a FROM t")) == is_committed, (packet, place)
             fired += armed.fired

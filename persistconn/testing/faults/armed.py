@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from persistconn.testing.faults.packet import Packet, Sighting
 from persistconn.testing.faults.rules import Fault, Hold, Rule, decide
+from persistconn.testing.waiting import PATIENCE
 
 
 class Armed:
@@ -49,7 +50,7 @@ class Armed:
         with self._changed:
             return self._is_released
 
-    def wait(self, timeout: float = 10.0, *, times: int = 1) -> Packet:
+    def wait(self, timeout: float = PATIENCE, *, times: int = 1) -> Packet:
         """Wait (seconds) until the fault has struck, and return the packet that it last struck.
 
         Raises TimeoutError if it has not, and at once if the proxy is closed meanwhile.
