@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -269,6 +270,27 @@ def arguments_over(
             pytest.skip(f"no Unix socket leads to {contract_server.name} in a container")
         arguments.update(host="localhost", unix_socket=contract_server.unix_socket)
     return arguments
+
+
+@pytest.fixture
+def once_under_way(
+    contract_server: Any,
+) -> Callable[[int, Callable[[], object]], contextlib.AbstractContextManager[None]]:
+    """Beside a block: do something as soon as the server is at the statement that the block sends in a session."""
+    ask = "SELECT 1 FROM information_schema.PROCESSLIST WHERE COMMAND = 'Query' AND INFO IS NOT NULL AND ID = "
+
+    @contextlib.contextmanager
+    def beside(session: int, act: Callable[[], object]) -> Iterator[None]:
+        def wait_and_act() -> None:
+            eventually(lambda: contract_server.ask(f"{ask}{session}"))
+            act()
+
+        with ThreadPoolExecutor(1) as thread:
+            acting = thread.submit(wait_and_act)
+            yield
+            acting.result()
+
+    return beside
 
 
 Connect = Callable[..., Any]

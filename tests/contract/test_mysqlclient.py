@@ -106,6 +106,31 @@ def test_version_before_2_2_is_refused(module: ModuleType, monkeypatch: pytest.M
         driver_for(module)
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("act", ["quit", "collect"])
+def test_forked_child_lets_go_without_disturbing_its_parent(
+    driver: Driver, connect: Connect, arguments_over: dict[str, Any], act: str
+) -> None:
+    """The library would say goodbye on the shared socket, also when the child collects what it does not know of."""
+    raw = connect(arguments_over)
+    run(raw, "BEGIN")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            if act == "quit":
+                driver.quit(raw)
+            else:
+                raw.__del__()
+                super(type(raw), raw).close()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert run(raw, "SELECT 41 + 1") == ((42,),)
+    assert driver.in_transaction(raw)
+
+
 @pytest.mark.parametrize("charset", ["gbk", "big5", "sjis"])
 def test_escaping_without_a_connection_is_refused_where_it_could_be_wrong(
     driver: Driver, connect: Connect, arguments: dict[str, Any], charset: str
