@@ -192,7 +192,7 @@ class TestBlackHole:
 
         with within():
             bench.job(function, name="hole")()
-        assert len(runs) == 2
+        assert len(runs) >= 2  # A machine that is too slow for read_timeout loses further ones.
         assert (bench.effects, bench.states) == ([7, 8], ["done"])
         # It had to give its token back before; the server takes it out of its list a moment later.
         eventually(lambda: runs[0] not in [session for session, _ in sessions(bench)])
