@@ -8,6 +8,7 @@ from typing import Any
 from campaigns import places
 from campaigns.ledgers import make_ledger
 from campaigns.places import Private
+from persistconn.testing import eventually
 from persistconn.testing.servers import Server
 
 _ROWS = 1000
@@ -40,8 +41,12 @@ class Counters:
 
     def __init__(self, place: Private) -> None:
         self._server = place.server
-        self._looks = 0
+        self._asked = 0
         self._look()  # The first one connects.
+
+    def wait_until_alone(self) -> None:
+        """Return when everybody else has left, whose goodbyes would be counted later; blocks."""
+        eventually(lambda: self._status("Threads_connected") == 1)
 
     def look(self) -> tuple[int, int]:
         """Return how often anybody was answered, and connected, once that has come to rest; nobody may be at work.
@@ -57,8 +62,11 @@ class Counters:
             seen = again
 
     def _look(self) -> tuple[int, int]:
-        questions, pings, connects = (self._server.status(name) for name in _COUNTERS)
-        # Each of our own questions is counted once, whatever it asks for.
-        own = self._looks * len(_COUNTERS)
-        self._looks += 1
+        own = self._asked
+        questions, pings, connects = (self._status(name) for name in _COUNTERS)
         return questions - own + pings - connects, connects
+
+    def _status(self, name: str) -> int:
+        # Each of our own questions is counted once, whatever it asks for.
+        self._asked += 1
+        return self._server.status(name)

@@ -65,6 +65,7 @@ def count(makers: Iterable[str], place: Any, arguments: Mapping[str, Any], scale
     counted = {}
     for maker in makers:
         # One at a time: nobody else may ask the server anything.
+        counters.wait_until_alone()
         with contextlib.ExitStack() as stack:
             for runner in gather(stack, [maker], arguments, scale.threads).values():
                 counted[maker] = _count(runner, counters, scale)

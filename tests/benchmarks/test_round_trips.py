@@ -59,4 +59,6 @@ def test_the_counters_do_not_count_themselves(place: Private) -> None:
     from benchmarks.ground import Counters
 
     counters = Counters(place)
-    assert counters.look() == counters.look()
+    before = counters.look()
+    counters.wait_until_alone()
+    assert counters.look() == before
