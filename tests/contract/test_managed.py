@@ -242,7 +242,7 @@ def test_exception_at_any_moment_never_leads_to_another_query_s_rows(
         target, exception = ctypes.c_ulong(worker.ident or 0), ctypes.py_object(Interruption)
         struck += ctypes.pythonapi.PyThreadState_SetAsyncExc(target, exception)
     stop.set()
-    worker.join(30)
+    worker.join(PATIENCE)
     gc.collect()
     assert not worker.is_alive()
     assert [pair for pair in answers if pair[0] != pair[1]] == []
