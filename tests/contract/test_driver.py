@@ -24,8 +24,6 @@ UntilConclusive = Callable[[Callable[[float], "str | None"]], None]
 OnceUnderWay = Callable[[int, Callable[[], object]], Any]
 
 ROWS = "information_schema.COLUMNS"
-WITHOUT_END = f"FROM {ROWS} a, {ROWS} b, {ROWS} c"
-"""More rows than anybody could read."""
 
 
 def fetch(raw: Any, sql: str) -> Any:
@@ -494,7 +492,8 @@ def test_quit_does_not_read_the_unread(
     raw = connect(arguments)
     session = driver.session_id(raw)
     streaming = driver.cursor(raw, driver.module.cursors.SSCursor)
-    streaming.execute(f"SELECT a.COLUMN_NAME {WITHOUT_END}")
+    # Tens of gigabytes.
+    streaming.execute(f"SELECT REPEAT('x', 10000) FROM {ROWS} a, {ROWS} b")
     streaming.fetchmany(2)
     in_background(lambda: driver.quit(raw)).result(PATIENCE)
     del streaming
@@ -593,7 +592,9 @@ def test_kill_query_is_an_answer(
     session = driver.session_id(raw)
     # Not SLEEP(), which MySQL ends with an ordinary row.
     with once_under_way(session, lambda: contract_server.ask(f"KILL QUERY {session}")):
-        error = failure(lambda: fetch(raw, f"SELECT COUNT(*) {WITHOUT_END} WHERE a.TABLE_NAME <> b.DATA_TYPE"))
+        error = failure(
+            lambda: fetch(raw, f"SELECT COUNT(*) FROM {ROWS} a, {ROWS} b, {ROWS} c WHERE a.TABLE_NAME <> b.DATA_TYPE")
+        )
     assert error.args[0] == 1317
     assert driver.diagnose(raw, error) is Fault.NONE
     assert fetch(raw, "SELECT 7") == ((7,),)
