@@ -56,6 +56,7 @@ setup(
         "mysqlclient": ["mysqlclient>=2.2"],
         "test": [
             "PyMySQL[rsa]",
+            "hypothesis>=6.100",
             "pytest>=8",
             "pytest-django>=4.9",
             "pytest-randomly>=3.15",

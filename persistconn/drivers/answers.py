@@ -200,6 +200,8 @@ def _read_ok(data: bytes, end: int, result: Any) -> None:
     """Read an OK: two numbers of some bytes each, the status and the warnings, and perhaps a text."""
     affected, at = _number(data, _HEADER + 1)
     insert_id, at = _number(data, at)
+    if at + 4 > end:  # What is behind it is another packet's.
+        raise _NotWhole
     status = data[at] + (data[at + 1] << 8)
     if status & _MORE_RESULTS:
         raise _NotWhole

@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-import io
+import sys
+from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
-from pymysql.connections import Connection, MySQLResult
+from pymysql.connections import MySQLResult
 from pymysql.constants import FIELD_TYPE
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # where packets stands
+
+from packets import column, connection, eof, facts, packets, row
+
 from persistconn.drivers.answers import Answers
-
-ATTRIBUTES = (
-    "affected_rows",
-    "insert_id",
-    "server_status",
-    "warning_count",
-    "message",
-    "field_count",
-    "description",
-    "rows",
-    "converters",
-    "has_next",
-    "unbuffered_active",
-)
-
-
-def packets(*payloads: bytes, turn: int = 1) -> bytes:
-    """Build an answer."""
-    return b"".join(
-        len(payload).to_bytes(3, "little") + bytes([(turn + number) % 256]) + payload
-        for number, payload in enumerate(payloads)
-    )
-
-
-def text(value: bytes | None) -> bytes:
-    """Build a value, its length before it."""
-    if value is None:
-        return b"\xfb"
-    size = len(value)
-    return (bytes([size]) if size < 251 else b"\xfc" + size.to_bytes(2, "little")) + value
-
-
-def column(name: bytes, kind: int, charset: int = 45) -> bytes:
-    """Build the description of a column."""
-    texts = b"".join(text(part) for part in (b"def", b"shop", b"t", b"item", name, name))
-    return texts + b"\x0c" + charset.to_bytes(2, "little") + (80).to_bytes(4, "little") + bytes([kind, 0, 0, 0, 0, 0])
-
-
-def eof(warnings: int = 0, status: int = 2) -> bytes:
-    """Build what stands behind the columns, and behind the rows."""
-    return b"\xfe" + warnings.to_bytes(2, "little") + status.to_bytes(2, "little")
-
-
-def row(*values: bytes | None) -> bytes:
-    """Build a row."""
-    return b"".join(text(value) for value in values)
-
 
 COLUMNS = (
     column(b"id", FIELD_TYPE.LONG, 63),
@@ -91,39 +49,25 @@ NOT_WHOLE = {
     "a file that is wanted": packets(b"\xfb/etc/passwd"),
     "further results": packets(b"\x01", COLUMNS[0], eof(status=10), row(b"1"), eof(status=10)),
     "further results behind an OK": packets(b"\x00\x01\x00\x0a\x00\x00\x00"),
+    "an OK that ends in its status": packets(b"\x00\x01\xfc\x02\x00\x02\x00") + b"what is behind it",
     "a goodbye": packets(b"\xff\xbf\x0f#HY000idle", turn=0),
     "an OK out of turn": packets(b"\x00\x01\x07\x02\x00\x00\x00", turn=2),
     "a row out of turn": packets(b"\x01", COLUMNS[0], eof()) + packets(row(b"1"), eof(), turn=9),
     "a column out of turn": packets(b"\x01") + packets(COLUMNS[0], eof(), eof(), turn=3),
     "a row with a column less": packets(b"\x02", *COLUMNS[:2], eof(), row(b"1"), eof()),
     "a row with a column more": packets(b"\x01", COLUMNS[0], eof(), row(b"1", b"2"), eof()),
+    "more columns than one byte counts": packets(b"\xfc\xfb\x00", *COLUMNS[:1] * 251, eof(), eof()),
     "a very long value": packets(b"\x01", COLUMNS[0], eof(), b"\xfd\x05\x00\x00hello", eof()),
     "no end behind the columns": packets(b"\x01", COLUMNS[0], row(b"1"), eof()),
+    "an end that is too long": packets(b"\x01", COLUMNS[0], eof(), row(b"1"), eof() + b"\x00", eof()),
     "more than an answer": packets(b"\x01", COLUMNS[0], eof(), row(b"1"), eof()) + b"what nobody has asked for",
     "an empty packet": packets(b"\x01", COLUMNS[0], eof(), b"", eof()),
 }
 
 
-def connection(data: bytes, **arguments: Any) -> Any:
-    """Make a connection of the driver's that has sent a statement and finds this answer."""
-    made: Any = Connection(defer_connect=True, ssl_disabled=True, **arguments)
-    made._rfile = io.BufferedReader(io.BytesIO(data), buffer_size=1 << 16)  # type: ignore[arg-type]
-    made._next_seq_id = 1
-    made._current_timeout = made._read_timeout
-    made._sock = object()
-    return made
-
-
 def take(answers: Answers, raw: Any) -> Any:
     """Take the answer that waits."""
     return answers.take(raw, raw._rfile.peek())
-
-
-def facts(result: Any) -> dict[str, Any]:
-    """Return what the driver's cursors read of a result."""
-    found = {name: getattr(result, name, None) for name in ATTRIBUTES}
-    found["fields"] = [str(field) for field in getattr(result, "fields", ())]
-    return found
 
 
 def read_by_the_driver(raw: Any) -> Any:
@@ -163,6 +107,12 @@ def test_all_else_is_the_driver_s(data: bytes) -> None:
     raw = connection(data)
     assert take(Answers(pymysql), raw) is None
     assert (raw._rfile.read(), raw._next_seq_id) == (data, 1)
+
+
+def test_as_many_columns_as_one_byte_counts_are_taken() -> None:
+    """More are told in another way, which is the driver's."""
+    data = packets(b"\xfa", *COLUMNS[:1] * 250, eof(), row(*[b"7"] * 250), eof())
+    assert facts(take(Answers(pymysql), connection(data))) == facts(read_by_the_driver(connection(data)))
 
 
 def test_a_converter_of_one_connection_is_not_that_of_another() -> None:
