@@ -61,7 +61,13 @@ def manage(module: ModuleType, **settings: Any) -> ManagedModule:
     with _lock:
         key = (id(inner), policy)
         if key not in _managed:
-            # One driver for all wrappers of a module: it makes a connection class.
-            driver = next((other.driver for other in _managed.values() if other.managed is inner), None)
-            _managed[key] = ManagedModule(inner, driver or driver_for(inner), policy)
+            _managed[key] = ManagedModule(inner, _driver_of(inner, policy.fast_reads), policy)
         return _managed[key]
+
+
+def _driver_of(module: ModuleType, fast_reads: bool) -> Driver:
+    """Return one driver for all wrappers of a module that read alike: it makes a connection class."""
+    for wrapper in _managed.values():
+        if wrapper.managed is module and wrapper.policy.fast_reads is fast_reads:
+            return wrapper.driver
+    return driver_for(module, fast_reads=fast_reads)

@@ -82,6 +82,8 @@ class Policy:
     """How many connects to one server may be under way at once in this process."""
     replay_reads: bool = True
     """Whether a read outside a transaction that was lost in the middle is read once more on a new connection."""
+    fast_reads: bool = True
+    """Whether an answer to PyMySQL that has arrived whole is read at one go; off, PyMySQL reads every answer itself."""
     retention: float = 7 * 86400.0
     """How long the ledger remembers a job's token; at least a day. Keys are remembered for ever."""
     pool: Pool | None = None
@@ -186,6 +188,7 @@ _CHECKS = {
     "give_up_after": _duration,
     "max_connecting": _count,
     "replay_reads": _switch,
+    "fast_reads": _switch,
     "retention": _retention,
     "pool": Pool.from_settings,
 }

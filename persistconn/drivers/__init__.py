@@ -13,8 +13,11 @@ _PEP_249 = ("apilevel", "threadsafety", "paramstyle", "connect", "Error", "Opera
 _OLDEST_MYSQLCLIENT = (2, 2)
 
 
-def driver_for(module: ModuleType) -> Driver:
-    """Return the driver for a PEP 249 module; :class:`ConfigError` for anything else."""
+def driver_for(module: ModuleType, *, fast_reads: bool = True) -> Driver:
+    """Return the driver for a PEP 249 module; :class:`ConfigError` for anything else.
+
+    ``fast_reads`` off, PyMySQL reads each answer itself; mysqlclient, whose reader is in C, always does.
+    """
     missing = [name for name in _PEP_249 if not hasattr(module, name)]
     if missing or not isinstance(module, ModuleType):
         lacks = f": it has no {', '.join(missing)}" if missing else ""
@@ -22,7 +25,7 @@ def driver_for(module: ModuleType) -> Driver:
     if module.__name__ == "pymysql":
         from persistconn.drivers.pymysql import PyMySQL
 
-        return PyMySQL(module)
+        return PyMySQL(module, fast_reads=fast_reads)
     if module.__name__ == "MySQLdb":
         return _mysqlclient(module)
     raise ConfigError(f"manage() has no driver for the module {module.__name__!r}; it has one for: pymysql, MySQLdb")

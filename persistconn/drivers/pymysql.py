@@ -31,14 +31,14 @@ _CLOSED_BEFORE = ((0, ""), ("Already closed",))
 
 
 class PyMySQL:
-    """The driver for PyMySQL 1.1 and newer."""
+    """The driver for PyMySQL 1.2 and newer."""
 
     name = "pymysql"
     no_more_results = 0
 
-    def __init__(self, module: ModuleType) -> None:
+    def __init__(self, module: ModuleType, *, fast_reads: bool = True) -> None:
         self.module: Any = module
-        self._raw_class = raw_class(module)
+        self._raw_class = raw_class(module, fast_reads=fast_reads)
 
     def address(self, arguments: Mapping[str, Any]) -> str:
         if path := arguments.get("unix_socket"):

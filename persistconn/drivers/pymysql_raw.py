@@ -22,17 +22,18 @@ _contexts: dict[str, ssl.SSLContext] = {}
 _Driver: Any = object  # What :func:`raw_class` puts beneath: the driver is not imported before it is used.
 
 
-def raw_class(module: Any) -> Any:
-    """Return :class:`RawConnection` on top of PyMySQL's connection class."""
-    bases = (RawConnection, module.connections.Connection)
-    return type("RawConnection", bases, {"module": module, "answers": Answers(module)})
+def raw_class(module: Any, *, fast_reads: bool) -> Any:
+    """Return :class:`RawConnection` or :class:`FastReads` on top of PyMySQL's connection class."""
+    if fast_reads:
+        bases = FastReads, module.connections.Connection
+        return type("RawConnection", bases, {"module": module, "answers": Answers(module)})
+    return type("RawConnection", (RawConnection, module.connections.Connection), {"module": module})
 
 
 class RawConnection(_Driver):  # type: ignore[misc]
-    """PyMySQL's connection with a cheap connect, answers that are read at one go, and a status that can be trusted."""
+    """PyMySQL's connection with a cheap connect, and a status that can be trusted."""
 
     module: Any
-    answers: Answers
     look: Callable[[], bytes]
     status = property(operator.attrgetter("server_status"))
     pid = 0
@@ -68,19 +69,9 @@ class RawConnection(_Driver):  # type: ignore[misc]
         self.status_is_current = True
         return ok
 
-    def _whole_answer(self, *, with_rows: bool = True) -> Any:
-        if self._current_timeout != self._read_timeout:
-            return None  # The driver sets it, with its first read.
-        try:
-            waiting = self._rfile.peek()  # Of a buffer that is empty, what comes next.
-        except OSError as error:  # As the driver does.
-            self._force_close()
-            text = f"Lost connection to MySQL server during query ({error})"
-            raise self.module.OperationalError(SERVER_LOST, text) from error
-        except BaseException:
-            self._force_close()
-            raise
-        return self.answers.take(self, waiting, with_rows=with_rows)
+    def _whole_answer(self, *, with_rows: bool = True) -> Any:  # noqa: ARG002
+        """Return the answer that has arrived whole; None leaves it to the driver, as here."""
+        return None
 
     def _force_close(self) -> None:
         # PyMySQL takes an error with sequence number 0, which is how a server says goodbye to an idle session (4031,
@@ -113,6 +104,26 @@ class RawConnection(_Driver):  # type: ignore[misc]
     def find_socket(self) -> socket.socket | None:
         sock = self._sock
         return None if sock is None else duplicate(sock.fileno())
+
+
+class FastReads(RawConnection):
+    """The same, with answers that are read at one go."""
+
+    answers: Answers
+
+    def _whole_answer(self, *, with_rows: bool = True) -> Any:
+        if self._current_timeout != self._read_timeout:
+            return None  # The driver sets it, with its first read.
+        try:
+            waiting = self._rfile.peek()  # Of a buffer that is empty, what comes next.
+        except OSError as error:  # As the driver does.
+            self._force_close()
+            text = f"Lost connection to MySQL server during query ({error})"
+            raise self.module.OperationalError(SERVER_LOST, text) from error
+        except BaseException:
+            self._force_close()
+            raise
+        return self.answers.take(self, waiting, with_rows=with_rows)
 
 
 def _unverifying_context() -> ssl.SSLContext:

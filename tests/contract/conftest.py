@@ -221,9 +221,15 @@ def module(request: pytest.FixtureRequest) -> ModuleType:
 
 
 @pytest.fixture
-def driver(module: ModuleType) -> Driver:
+def fast_reads() -> bool:
+    """The policy's setting; some tests run with it off as well."""
+    return True
+
+
+@pytest.fixture
+def driver(module: ModuleType, fast_reads: bool) -> Driver:
     """The driver under test."""
-    return driver_for(module)
+    return driver_for(module, fast_reads=fast_reads)
 
 
 PLAIN = {"pymysql": {"ssl_disabled": True}, "MySQLdb": {"ssl_mode": "DISABLED"}}

@@ -24,6 +24,8 @@ UntilConclusive = Callable[[Callable[[float], "str | None"]], None]
 OnceUnderWay = Callable[[int, Callable[[], object]], Any]
 
 ROWS = "information_schema.COLUMNS"
+both_readers = pytest.mark.parametrize("fast_reads", [True, False], ids=["fast_reads", "driver_reads"])
+"""What depends on how an answer is read; to mysqlclient it is all the same."""
 
 
 def fetch(raw: Any, sql: str) -> Any:
@@ -82,12 +84,14 @@ def test_session_id_is_the_server_s(driver: Driver, connect: Connect, arguments_
     assert driver.session_id(raw) == session
 
 
+@both_readers
 def test_wait_timeout_is_the_session_s_own(driver: Driver, connect: Connect, arguments: dict[str, Any]) -> None:
     """Neither the server's default nor that of interactive clients."""
     raw = connect(arguments, init_command="SET SESSION wait_timeout = 1234")
     assert driver.wait_timeout(raw) == 1234.0
 
 
+@both_readers
 def test_asking_for_wait_timeout_leaves_the_last_answer(
     driver: Driver, connect: Connect, arguments: dict[str, Any]
 ) -> None:
@@ -227,6 +231,7 @@ def test_what_the_caller_set_in_this_process_is_carried_over(
 # --- what the server told ----------------------------------------------------------------------------------------------
 
 
+@both_readers
 @pytest.mark.parametrize("autocommit", [True, False])
 def test_new_session_has_no_transaction(
     driver: Driver, connect: Connect, arguments: dict[str, Any], autocommit: bool
@@ -237,6 +242,7 @@ def test_new_session_has_no_transaction(
     assert (driver.in_transaction(raw), driver.autocommits(raw)) == (False, autocommit)
 
 
+@both_readers
 def test_transaction_shows_from_begin_to_commit(driver: Driver, connect: Connect, arguments: dict[str, Any]) -> None:
     """However it is begun and ended."""
     raw = connect(arguments)
@@ -255,6 +261,7 @@ def test_transaction_shows_from_begin_to_commit(driver: Driver, connect: Connect
         assert not driver.in_transaction(raw)
 
 
+@both_readers
 def test_locking_read_under_autocommit_0_shows_a_transaction(
     driver: Driver, connect: Connect, arguments: dict[str, Any]
 ) -> None:
@@ -266,6 +273,7 @@ def test_locking_read_under_autocommit_0_shows_a_transaction(
     assert not driver.in_transaction(raw)
 
 
+@both_readers
 def test_failed_first_statement_under_autocommit_0_shows_a_transaction(
     driver: Driver, connect: Connect, arguments: dict[str, Any]
 ) -> None:
@@ -277,6 +285,7 @@ def test_failed_first_statement_under_autocommit_0_shows_a_transaction(
     assert not driver.autocommits(raw)
 
 
+@both_readers
 def test_procedure_that_begins_a_transaction_shows_one(
     driver: Driver, connect: Connect, arguments: dict[str, Any]
 ) -> None:
@@ -289,6 +298,7 @@ def test_procedure_that_begins_a_transaction_shows_one(
     assert not driver.in_transaction(raw)
 
 
+@both_readers
 def test_autocommit_is_the_server_s(driver: Driver, connect: Connect, arguments: dict[str, Any]) -> None:
     """Whether it was switched through the driver or by a statement; also known when the connection is gone."""
     raw = connect(arguments)
@@ -301,6 +311,7 @@ def test_autocommit_is_the_server_s(driver: Driver, connect: Connect, arguments:
     assert not driver.autocommits(raw)
 
 
+@both_readers
 def test_streamed_rows_are_unread_until_the_last(driver: Driver, connect: Connect, arguments: dict[str, Any]) -> None:
     """So that nobody pings in between."""
     raw = connect(arguments)
@@ -316,6 +327,7 @@ def test_streamed_rows_are_unread_until_the_last(driver: Driver, connect: Connec
     assert fetch(raw, "SELECT 7") == ((7,),)
 
 
+@both_readers
 def test_buffered_rows_are_read_with_their_statement(
     driver: Driver, connect: Connect, arguments: dict[str, Any]
 ) -> None:
@@ -325,6 +337,7 @@ def test_buffered_rows_are_read_with_their_statement(
     assert not driver.has_unread(raw)
 
 
+@both_readers
 def test_further_results_are_unread_until_the_last(driver: Driver, connect: Connect, arguments: dict[str, Any]) -> None:
     """Of a procedure as of several statements in one text."""
     raw = connect(arguments)
@@ -341,6 +354,7 @@ def test_further_results_are_unread_until_the_last(driver: Driver, connect: Conn
     assert fetch(raw, "SELECT 7") == ((7,),)
 
 
+@both_readers
 def test_error_is_the_last_of_the_results(driver: Driver, connect: Connect, arguments: dict[str, Any]) -> None:
     """Nothing is unread behind it, and the connection is good."""
     raw = connect(arguments)
@@ -352,6 +366,7 @@ def test_error_is_the_last_of_the_results(driver: Driver, connect: Connect, argu
             assert not driver.has_unread(raw)
 
 
+@both_readers
 def test_no_more_results_is_what_next_result_says(driver: Driver, connect: Connect, arguments: dict[str, Any]) -> None:
     """Mysqlclient's cursors ask until they hear it."""
     raw = connect(arguments)
@@ -563,6 +578,7 @@ def test_escaping_goes_on_after_the_end(
 # --- what an error means -----------------------------------------------------------------------------------------------
 
 
+@both_readers
 @pytest.mark.parametrize(
     "sql", ["SELECT * FROM nowhere", "SELEKT 1", "INSERT INTO t (id) VALUES (1)", "SELECT 1 FROM t FOR ever"]
 )
@@ -634,6 +650,7 @@ def test_read_only_server_is_the_wrong_one(driver: Driver, connect: Connect, arg
     assert (driver.classify(raw, error), driver.diagnose(raw, error)) == (Fault.NONE, Fault.WRONG_SERVER)
 
 
+@both_readers
 def test_loss_in_the_middle_of_a_statement_is_ambiguous(
     driver: Driver,
     connect: Connect,
@@ -650,6 +667,7 @@ def test_loss_in_the_middle_of_a_statement_is_ambiguous(
 
 
 @pytest.mark.parametrize("place", list(Place))
+@both_readers
 def test_loss_among_the_rows_is_ambiguous(
     driver: Driver, connect: Connect, arguments: dict[str, Any], place: Place
 ) -> None:
@@ -663,6 +681,7 @@ def test_loss_among_the_rows_is_ambiguous(
         assert driver.classify(raw, error) is Fault.AMBIGUOUS
 
 
+@both_readers
 def test_goodbye_to_an_idle_session_is_definite(
     driver: Driver, connect: Connect, arguments_over: dict[str, Any], contract_server: Any
 ) -> None:

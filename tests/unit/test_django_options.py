@@ -48,3 +48,9 @@ def test_the_same_settings_give_the_same_driver() -> None:
 def test_without_settings_the_defaults_hold() -> None:
     """``ENGINE`` alone is enough."""
     assert managed_driver("default", {}).policy.keepalive == 7 * 3600
+
+
+def test_reading_is_left_to_pymysql_where_the_settings_say_so() -> None:
+    """The driver is another one then: it makes connections that do not read at one go."""
+    usual, plain = (managed_driver("default", {"persistconn": {"fast_reads": on}}).driver for on in (True, False))
+    assert (hasattr(usual._raw_class, "answers"), hasattr(plain._raw_class, "answers")) == (True, False)  # type: ignore[attr-defined]

@@ -57,10 +57,12 @@ class Peers:
         self._ends[raw].sendall(answer)
 
 
-@pytest.fixture
-def driver() -> Driver:
-    """PyMySQL's."""
-    return driver_for(pymysql)
+@pytest.fixture(params=[True, False], ids=["fast_reads", "driver_reads"])
+def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """PyMySQL's; where it is to read by itself, ours is not even made."""
+    if not request.param:
+        monkeypatch.setattr("persistconn.drivers.pymysql_raw.Answers", None)
+    return driver_for(pymysql, fast_reads=request.param)
 
 
 @pytest.fixture

@@ -21,6 +21,14 @@ def test_same_module_and_settings_give_the_same_wrapper() -> None:
     assert persistconn.manage(pymysql) is not persistconn.manage(pymysql, keepalive=60)
 
 
+def test_wrappers_that_read_alike_share_a_driver() -> None:
+    """A driver makes a connection class, and `fast_reads` says which."""
+    fast, plain = persistconn.manage(pymysql), persistconn.manage(pymysql, fast_reads=False)
+    assert persistconn.manage(pymysql, keepalive=60).driver is fast.driver
+    assert persistconn.manage(pymysql, keepalive=60, fast_reads=False).driver is plain.driver
+    assert plain.driver is not fast.driver
+
+
 @pytest.mark.parametrize("module", [sys, None, "pymysql", [], pymysql.Connection])
 def test_what_is_no_pep_249_module_is_refused(module: Any) -> None:
     """With what it should have been."""

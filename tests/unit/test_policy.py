@@ -97,6 +97,7 @@ def test_pinned_session_is_pinged_but_never_recycled() -> None:
         ({"max_connecting": 0}, "max_connecting (0) must be at least 1"),
         ({"max_connecting": 2.5}, "max_connecting must be a whole number, not 2.5"),
         ({"replay_reads": "no"}, "replay_reads must be True or False, not 'no'"),
+        ({"fast_reads": 1}, "fast_reads must be True or False, not 1"),
         ({"ping_every": 120, "keepalive": 60}, "ping_every (120 s) must not be longer than keepalive (60 s)"),
         ({"ping_timeout": 90, "ping_every": 60}, "ping_timeout (90 s) must not be longer than ping_every (60 s)"),
         ({"keepalive": 600, "max_lifetime": 300}, "keepalive (600 s) must not be longer than max_lifetime (300 s)"),
