@@ -10,7 +10,6 @@ from persistconn.errors import ConfigError
 __all__ = ["Driver", "Fault", "driver_for"]
 
 _PEP_249 = ("apilevel", "threadsafety", "paramstyle", "connect", "Error", "OperationalError")
-_OLDEST_MYSQLCLIENT = (2, 2)
 
 
 def driver_for(module: ModuleType, *, fast_reads: bool = True) -> Driver:
@@ -33,8 +32,9 @@ def driver_for(module: ModuleType, *, fast_reads: bool = True) -> Driver:
 
 def _mysqlclient(module: ModuleType) -> Driver:
     from persistconn.drivers.mysqlclient import MySQLClient
+    from persistconn.drivers.mysqlclient_names import OLDEST
 
     version = getattr(module, "version_info", (0, 0))
-    if version < _OLDEST_MYSQLCLIENT:
+    if version < OLDEST:
         raise ConfigError(f"mysqlclient ({'.'.join(map(str, version[:3]))}) must be 2.2 or newer")
     return MySQLClient(module)

@@ -14,11 +14,13 @@ from persistconn.drivers import faults, sockets
 from persistconn.drivers.arrival import Arrival, arrive
 from persistconn.drivers.base import Fault, Raw, itself
 from persistconn.drivers.faults import code_of
+from persistconn.drivers.mysqlclient_names import NAMES, OLDEST
 from persistconn.drivers.mysqlclient_pings import Pings
 from persistconn.drivers.mysqlclient_raw import raw_class
 from persistconn.drivers.status import AUTOCOMMIT, MORE_RESULTS, may_be_open
 from persistconn.drivers.watchdog import WATCHDOG
 from persistconn.drivers.wire import Wire
+from persistconn.private_names import insist
 
 T = TypeVar("T")
 
@@ -33,10 +35,16 @@ class MySQLClient:
         self.module: Any = module
         for name in ("connections", "cursors"):
             importlib.import_module(f"{module.__name__}.{name}")
+        self._insist_on_names()
         self._raw_class = raw_class(module)
         # Asked at each statement, nearly always for the same one.
         self._maker = functools.lru_cache(maxsize=64)(self._cursor_maker)
         WATCHDOG.start()
+
+    def _insist_on_names(self) -> None:
+        version = ".".join(map(str, self.module.version_info[:3]))
+        oldest = ".".join(map(str, OLDEST))
+        insist(self.module, f"mysqlclient {version}", NAMES, f"install mysqlclient {oldest}")
 
     def address(self, arguments: Mapping[str, Any]) -> str:
         if path := arguments.get("unix_socket"):

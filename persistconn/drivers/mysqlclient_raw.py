@@ -111,7 +111,7 @@ class RawConnection(_Driver):  # type: ignore[misc]
         with contextlib.suppress(OSError, self.module.Error):
             if (ours := self.wire.duplicate) is not None:
                 return duplicate(ours.fileno())
-            fileno = 0 if self.closed else super().fileno()  # 0 until the library has connected.
+            fileno = super().fileno() if self.open else 0  # Not open until the library has connected.
             return duplicate(fileno) if fileno else None
         return None
 

@@ -16,8 +16,10 @@ from persistconn.drivers import faults, sockets
 from persistconn.drivers.arrival import Arrival, arrive
 from persistconn.drivers.base import Fault, Raw, itself
 from persistconn.drivers.faults import code_of
+from persistconn.drivers.pymysql_names import FAST_READS, NAMES, OLDEST
 from persistconn.drivers.pymysql_raw import raw_class
 from persistconn.drivers.status import AUTOCOMMIT, may_be_open
+from persistconn.private_names import insist
 
 _COM_PING = 0x0E
 _HEADER = 4  # bytes, of a packet
@@ -31,14 +33,21 @@ _CLOSED_BEFORE = ((0, ""), ("Already closed",))
 
 
 class PyMySQL:
-    """The driver for PyMySQL 1.2 and newer."""
+    """The driver for PyMySQL 1.2.1 and newer."""
 
     name = "pymysql"
     no_more_results = 0
 
     def __init__(self, module: ModuleType, *, fast_reads: bool = True) -> None:
         self.module: Any = module
+        self._insist_on_names(fast_reads)
         self._raw_class = raw_class(module, fast_reads=fast_reads)
+
+    def _insist_on_names(self, fast_reads: bool) -> None:
+        product, remedy = f"PyMySQL {getattr(self.module, 'VERSION_STRING', '?')}", f"install PyMySQL {OLDEST}"
+        insist(self.module, product, NAMES, remedy)
+        if fast_reads:
+            insist(self.module, product, FAST_READS, f"set fast_reads=False, or {remedy}")
 
     def address(self, arguments: Mapping[str, Any]) -> str:
         if path := arguments.get("unix_socket"):

@@ -39,8 +39,8 @@ class RawConnection(_Driver):  # type: ignore[misc]
     pid = 0
     _read_timeout: float | None
     _write_timeout: float | None
-    _current_timeout: Any = NotImplemented
-    """Of the socket, as PyMySQL 1.2 notes it; before, it was set anew with each read."""
+    _current_timeout: float | None
+    """Of the socket, as PyMySQL notes it."""
     _next_seq_id = 0
     goodbye: int | None = None
     """The number of the error that the server had sent before it read our statement."""

@@ -54,9 +54,9 @@ def open_reader(c_module: Any, raw: Any) -> Reader | None:
     try:
         # PyDLL keeps the GIL: giving it up costs more than the call.
         get_info = _library_call(c_module.__file__)
-        capsule = raw._get_native_connection()
     except (AttributeError, OSError):
         return None
+    capsule = raw._get_native_connection()
     status = ctypes.c_uint(0)
     # Made once: what ctypes has to convert at each call costs as much as the call.
     arguments = (
