@@ -237,7 +237,7 @@ class Guard:
         if held.clock() - held.proved_at <= held.policy.trust or held.driver.in_transaction(raw):
             return None
         held.pings += 1
-        is_alive = all(alive for _, alive in held.driver.ping([raw], held.policy.ping_timeout))
+        ((_, is_alive),) = held.driver.ping([raw], held.policy.ping_timeout)
         return None if is_alive else Reason.PING_FAILED
 
     def _give_up(self, reason: Reason, prelude: Prelude | None) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from persistconn import log
-from persistconn.drivers.base import Raw
+from persistconn.drivers.base import Driver, Raw
 from persistconn.errors import PersistconnError
 from persistconn.held import Held
 from persistconn.policy import Reason, Verdict, decide
@@ -28,32 +28,41 @@ class Sweep:
         began = clock()
         due: list[Held] = []
         for held in self._everything:
-            verdict, reason = decide(held.condition(), held.policy, clock())
-            if verdict is Verdict.REAP:
-                held.close(Reason.OWNER_DIED)
-            elif verdict is Verdict.PING:
-                due.append(held)
-            elif verdict is Verdict.RECYCLE and held.policy.pool is None:
-                self._renewals.add(held, reason)
-            elif verdict in (Verdict.REPLACE, Verdict.RECYCLE):
-                if reason is not None:
-                    # Alive, it is one of a bounded pool: made before the old one is broken, the new one would be too many.
-                    held.discard_idle(reason, orderly=verdict is Verdict.RECYCLE)
-                self._renewals.add(held, None)
-        self._ping(due, began)
-
-    def _ping(self, due: list[Held], began: float) -> None:
-        for driver in {held.driver for held in due}:
-            ours = [held for held in due if held.driver is driver]
-            timeout = max(held.policy.ping_timeout for held in ours)
-            mine: dict[int, Held] = {}
             try:
-                for raw, alive in driver.ping(self._reserve(ours, began, mine), timeout):
-                    self._give_back(mine.pop(id(raw)), alive)
-            finally:
-                # Whatever went wrong, no owner may wait for ever.
-                for held in mine.values():
-                    self._give_back(held, alive=False)
+                if self._is_due(held, clock()):
+                    due.append(held)
+            except Exception as error:
+                log.unexpected(f"sweeping a connection to {held.address} failed", error)
+        for driver in {held.driver for held in due}:
+            try:
+                self._ping(driver, [held for held in due if held.driver is driver], began)
+            except Exception as error:
+                log.unexpected(f"pinging connections of {driver.name} failed", error)
+
+    def _is_due(self, held: Held, now: float) -> bool:
+        """Do what is to be done with a connection, but for the ping that it may be due for."""
+        verdict, reason = decide(held.condition(), held.policy, now)
+        if verdict is Verdict.REAP:
+            held.close(Reason.OWNER_DIED)
+        elif verdict is Verdict.RECYCLE and held.policy.pool is None:
+            self._renewals.add(held, reason)
+        elif verdict in (Verdict.REPLACE, Verdict.RECYCLE):
+            if reason is not None:
+                # Alive, it is one of a bounded pool: made before the old one is broken, the new one would be too many.
+                held.discard_idle(reason, orderly=verdict is Verdict.RECYCLE)
+            self._renewals.add(held, None)
+        return verdict is Verdict.PING
+
+    def _ping(self, driver: Driver, due: list[Held], began: float) -> None:
+        timeout = max(held.policy.ping_timeout for held in due)
+        mine: dict[int, Held] = {}
+        try:
+            for raw, alive in driver.ping(self._reserve(due, began, mine), timeout):
+                self._give_back(mine.pop(id(raw)), alive)
+        finally:
+            # Whatever went wrong, no owner may wait for ever.
+            for held in mine.values():
+                self._give_back(held, alive=False)
 
     @staticmethod
     def _reserve(due: list[Held], began: float, mine: dict[int, Held]) -> Iterator[Raw]:
@@ -126,4 +135,6 @@ class Renewals:
             log.debug("not renewed yet: %s", error, extra={"action": "renew"})
         except Exception as error:
             # A refusal, say of a password that was changed: its owner will hear of it when he needs the connection.
+            if not isinstance(error, (held.driver.module.Error, OSError)):
+                log.unexpected("renewing a connection failed", error)
             log.warning("could not renew %s: %s", held.describe(), error, extra={"action": "renew"})

@@ -111,7 +111,11 @@ class Driver(Protocol):
         """Return the descriptor of the socket."""
 
     def ping(self, raws: Iterable[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:
-        """Ping all at once; yield each with whether it answered within ``timeout`` seconds, as the answers come."""
+        """Ping all at once; yield each with whether it answered within ``timeout`` seconds, as the answers come.
+
+        Once all are answered for, it raises the first exception that is no sign of a lost connection, nor of one that
+        another thread has closed meanwhile; its connection was yielded with False.
+        """
 
     def quit(self, raw: Raw) -> None:
         """Say goodbye to the server (COM_QUIT) and close the socket. Never raises."""

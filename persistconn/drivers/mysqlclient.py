@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import itertools
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
 
+from persistconn import log
 from persistconn.drivers import faults, sockets
 from persistconn.drivers.arrival import Arrival, arrive
 from persistconn.drivers.base import Fault, Raw, itself
@@ -133,12 +133,18 @@ class MySQLClient:
         if wire.is_entered or not wire.is_ours or self.hung_up(raw) or not sockets.is_writable(wire.duplicate):
             raw.abandon()
             return
-        with contextlib.suppress(Exception):
-            raw.close()
+        self._close(raw.close)
 
     def abandon(self, raw: Raw) -> None:
-        with contextlib.suppress(Exception):
-            raw.abandon()
+        self._close(raw.abandon)
+
+    def _close(self, close: Callable[[], None]) -> None:
+        try:
+            close()
+        except (self.module.Error, OSError):
+            pass  # Closed before, or lost.
+        except Exception as error:
+            log.unexpected("closing a connection failed", error)
 
     def cursor(self, connection: Any, cursor_class: Any) -> Any:
         return self._maker(cursor_class)(connection)

@@ -28,11 +28,12 @@ class Pings:
         self._waiting: dict[int, Raw] = {}
         self._is_over = False
         self._threads = 0
+        self._unexpected: list[Exception] = []
 
     def run(self, timeout: float) -> Iterator[tuple[Raw, bool]]:
         """Yield each connection with its answer; False for those that have not answered within ``timeout`` seconds.
 
-        What no thread has come to by then is left out.
+        What no thread has come to by then is left out. Raises in the end what ``send`` has raised.
         """
         deadline = time.monotonic() + timeout
         self._start()
@@ -53,6 +54,8 @@ class Pings:
             # Its thread is inside the library, and comes out now.
             raw.wire.cut()
             yield raw, False
+        if self._unexpected:
+            raise self._unexpected[0]
 
     def _is_done(self) -> bool:
         with self._lock:
@@ -72,6 +75,8 @@ class Pings:
             alive = False
             try:
                 alive = self._send(raw)
+            except Exception as error:
+                self._unexpected.append(error)
             finally:
                 self._answers.put((raw, alive))
 

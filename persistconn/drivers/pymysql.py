@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
 
+from persistconn import log
 from persistconn.drivers import faults, sockets
 from persistconn.drivers.arrival import Arrival, arrive
 from persistconn.drivers.base import Fault, Raw, itself
@@ -119,42 +120,52 @@ class PyMySQL:
     def ping(self, raws: Iterable[Raw], timeout: float) -> Iterator[tuple[Raw, bool]]:
         poll = select.poll()
         waiting: _Waiting = {}
+        unexpected: list[Exception] = []
         for raw in raws:
-            if self._send_ping(raw):
+            if (fileno := self._send_ping(raw, unexpected)) is not None:
                 # Each has its own time: among busy threads it takes most of a second until a thousand are sent.
-                waiting[raw._sock.fileno()] = raw, time.monotonic() + timeout
-                poll.register(raw._sock, select.POLLIN)
+                waiting[fileno] = raw, time.monotonic() + timeout
+                poll.register(fileno, select.POLLIN)
             else:
                 yield raw, False
             if len(waiting) % _AT_ONCE == 0:
-                yield from self._answered(poll, waiting, 0.0)
+                yield from self._answered(poll, waiting, 0.0, unexpected)
         while waiting:
             _, deadline = next(iter(waiting.values()))
-            yield from self._answered(poll, waiting, deadline - time.monotonic())
+            yield from self._answered(poll, waiting, deadline - time.monotonic(), unexpected)
+        if unexpected:
+            raise unexpected[0]
 
-    def _answered(self, poll: select.poll, waiting: _Waiting, wait: float) -> Iterator[tuple[Raw, bool]]:
+    def _answered(
+        self, poll: select.poll, waiting: _Waiting, wait: float, unexpected: list[Exception]
+    ) -> Iterator[tuple[Raw, bool]]:
         began = time.monotonic()
         for fileno, _ in poll.poll(max(wait, 0.0) * 1000):
             poll.unregister(fileno)
             raw, deadline = waiting.pop(fileno)
-            yield raw, self._read_pong(raw, max(deadline - time.monotonic(), 0.001))
+            yield raw, self._read_pong(raw, max(deadline - time.monotonic(), 0.001), unexpected)
         # Only what was late before that look: an answer that had come in time was found by it, however long ago it came.
         for fileno in [fileno for fileno, (_, deadline) in waiting.items() if deadline <= began]:
             poll.unregister(fileno)
             raw, _ = waiting.pop(fileno)
             yield raw, False
 
-    def _send_ping(self, raw: Raw) -> bool:
+    def _send_ping(self, raw: Raw, unexpected: list[Exception]) -> int | None:
+        """Send a ping; returns the descriptor on which its answer comes, None if it could not be sent."""
+        # insert_id() is read from the last result, which a command of ours must not take away.
+        result, raw._result = raw._result, None
         try:
-            # insert_id() is read from the last result, which a command of ours must not take away.
-            result, raw._result = raw._result, None
+            sock = raw._sock
             raw._execute_command(_COM_PING, b"")
+            fileno = int(sock.fileno())
+        except Exception as error:
+            self._note(raw, error, unexpected)
+            return None
+        finally:
             raw._result = result
-        except Exception:
-            return False
-        return True
+        return fileno if fileno >= 0 else None
 
-    def _read_pong(self, raw: Raw, timeout: float) -> bool:
+    def _read_pong(self, raw: Raw, timeout: float, unexpected: list[Exception]) -> bool:
         """Read what has begun to come."""
         read_timeout = raw._read_timeout
         try:
@@ -163,21 +174,28 @@ class PyMySQL:
             if isinstance(raw._sock, ssl.SSLSocket) or not _is_whole(raw._rfile.peek()):
                 raw._read_timeout = timeout
             raw._read_ok_packet()
-        except Exception:
+        except Exception as error:
+            self._note(raw, error, unexpected)
             return False
         finally:
             raw._read_timeout = read_timeout
         return True
 
+    def _note(self, raw: Raw, error: Exception, unexpected: list[Exception]) -> None:
+        """Note what a ping has raised, unless that is what a lost connection raises."""
+        # A thread that closes it meanwhile (a shutdown) says so first. Then anything may be raised here: None has no peek().
+        if not (isinstance(error, (self.module.Error, OSError)) or raw._closed):
+            unexpected.append(error)
+
     def quit(self, raw: Raw) -> None:
         self._forget_rows(raw)
-        if raw._sock is not None:
+        sock = raw._sock
+        if sock is not None:
             # A peer that does not read must not hold up whoever says goodbye.
             with contextlib.suppress(OSError):
-                raw._sock.settimeout(1.0)
+                sock.settimeout(1.0)
                 raw._current_timeout = raw._write_timeout = 1.0
-        with contextlib.suppress(Exception):
-            raw.close()
+        self._close(raw, raw.close)
 
     def abandon(self, raw: Raw) -> None:
         self._forget_rows(raw)
@@ -188,14 +206,23 @@ class PyMySQL:
             # would be the end of the parent's connection too. Not SSLSocket's own, which takes the reader's TLS away.
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        with contextlib.suppress(Exception):
-            raw._force_close()
+        self._close(raw, raw._force_close)
+
+    def _close(self, raw: Raw, close: Callable[[], None]) -> None:
+        try:
+            close()
+        except (self.module.Error, OSError, RuntimeError):
+            pass  # Closed before, or lost; or this is a signal handler, and its thread is reading from it.
+        except Exception as error:
+            if raw._sock is not None:  # Else two threads closed it at once, and it is closed.
+                log.unexpected("closing a connection failed", error)
 
     @staticmethod
     def _forget_rows(raw: Raw) -> None:
         # An unbuffered result reads the rest of its rows when it is collected, in whichever thread that happens.
-        if raw._result is not None:
-            raw._result.unbuffered_active = False
+        result = raw._result
+        if result is not None:
+            result.unbuffered_active = False
 
     def cursor(self, connection: Any, cursor_class: Any) -> Any:
         # Its unbuffered cursors ask query() for it themselves.

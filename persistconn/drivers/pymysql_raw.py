@@ -136,7 +136,8 @@ def _unverifying_context() -> ssl.SSLContext:
 
 def _unread_error(sock: socket.socket, stream: Any) -> int | None:
     """Return the number of the server's error whose header alone has been read; None if something else is there."""
-    with contextlib.suppress(Exception):
+    # Lost; closed by another thread; or this is a signal handler, and its thread is reading.
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
         sock.settimeout(0.0)  # It came with its header, or is not waited for.
         packet = stream.peek(1)
         if packet[:1] == _ERR and packet[3:4] == b"#":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import os
@@ -10,6 +9,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+
+from persistconn import log
 
 
 class Token:
@@ -86,13 +87,19 @@ class Watchdog:
             except queue.Empty:
                 _, _, watch = heapq.heappop(waiting)
                 if watch.act is not None and watch.turn.take():
-                    with contextlib.suppress(Exception):
-                        watch.act()
+                    _act(watch.act)
             else:
                 heapq.heappush(waiting, (watch.due, next(order), watch))
             while waiting and waiting[0][2].act is None:
                 heapq.heappop(waiting)
             del watch  # What it would have cut must not live until the next one comes.
+
+
+def _act(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except Exception as error:
+        log.unexpected("what was due at a deadline failed", error)
 
 
 WATCHDOG = Watchdog()

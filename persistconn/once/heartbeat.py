@@ -101,16 +101,22 @@ class Heartbeat:
     def _beat(self, give_up_after: float) -> None:
         # Before it is sent: the server's patience begins when it arrives.
         now = self._clock()
-        if self._raw is not None and not self._is_answered(self._raw):
-            self._opening.driver.abandon(self._raw)
-            self._raw = None
+        if self._raw is not None:
+            is_answered = False
+            try:
+                is_answered = self._is_answered(self._raw)
+            finally:
+                if not is_answered:
+                    self._opening.driver.abandon(self._raw)
+                    self._raw = None
         if self._raw is None:
             now = self._clock()
             self._raw = self._open(give_up_after)
         self._until = now + self._patience
 
     def _is_answered(self, raw: Raw) -> bool:
-        return all(alive for _, alive in self._opening.driver.ping([raw], float(self._patience)))
+        ((_, is_alive),) = self._opening.driver.ping([raw], float(self._patience))
+        return is_alive
 
     def _open(self, give_up_after: float) -> Raw:
         opening = self._opening

@@ -213,8 +213,26 @@ class Interruption(Exception):
     """What Dramatiq's and Celery's time limits throw into a thread."""
 
 
-def test_exception_at_any_moment_never_leads_to_another_query_s_rows(
+def test_exception_that_strikes_in_a_ping_is_the_caller_s(
     module: ModuleType, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is raised at once, for it says nothing of the server; and what it left is given up."""
+    conn = persistconn.manage(module, trust=1e-9).connect(**arguments)
+    before = session(conn)
+
+    def strike(*args: Any) -> None:
+        raise Interruption
+
+    with monkeypatch.context() as struck:
+        struck.setattr(type(conn._held.raw), "_execute_command" if module.__name__ == "pymysql" else "ping", strike)
+        with pytest.raises(Interruption):
+            run(conn, "SELECT 1")
+    assert session(conn) != before
+    conn.retire()
+
+
+def test_exception_at_any_moment_never_leads_to_another_query_s_rows(
+    module: ModuleType, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Asynchronous exceptions strike between send and read as anywhere else."""
     # They strike in destructors too, where nobody can catch them, and leave what was being made to the collector.
@@ -243,6 +261,7 @@ def test_exception_at_any_moment_never_leads_to_another_query_s_rows(
         struck += ctypes.pythonapi.PyThreadState_SetAsyncExc(target, exception)
     stop.set()
     worker.join(PATIENCE)
+    caplog.clear()  # Tracebacks, of exceptions that struck while something was closed, keep that alive.
     gc.collect()
     assert not worker.is_alive()
     assert [pair for pair in answers if pair[0] != pair[1]] == []

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from persistconn.drivers.mysqlclient import _send_ping
 from persistconn.drivers.mysqlclient_pings import Pings
 from persistconn.testing import FakeClock
 from persistconn.testing.waiting import PATIENCE
@@ -74,3 +75,17 @@ def test_what_nobody_has_come_to_in_time_is_left_out(clock: FakeClock) -> None:
     answers = dict(Pings(due(), Peer.ping).run(TIMEOUT))
     assert set(answers) == set(taken)
     assert not any(answers.values())
+
+
+def test_what_a_ping_should_not_raise_is_raised_once_all_are_answered_for() -> None:
+    """It is no ping that was not answered, and the others' go on."""
+
+    def fail() -> None:
+        raise TypeError("a name that is gone")
+
+    module = SimpleNamespace(Error=KeyError)
+    raws = [SimpleNamespace(module=module, keep_answer=lambda: None, ping=ping) for ping in (fail, fail, lambda: None)]
+    answers = Pings(raws, _send_ping).run(20.0)
+    assert sorted(next(answers)[1] for _ in raws) == [False, False, True]
+    with pytest.raises(TypeError, match="a name that is gone"):
+        next(answers)

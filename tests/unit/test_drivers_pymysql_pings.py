@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 import pymysql
 import pytest
 
+from persistconn import log
 from persistconn.drivers import Driver, driver_for
 from persistconn.testing.clock import FakeClock
 
+EOF = b"\x05\x00\x00\x01\xfe\x00\x00\x02\x00"
 PONG = b"\x07\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00"
 TIMEOUT = 2.0
 
@@ -55,6 +57,12 @@ class Peers:
     def answer(self, raw: Any, answer: bytes = PONG) -> None:
         """Have the server send something."""
         self._ends[raw].sendall(answer)
+
+    def close(self, raw: Any, *, abruptly: bool = False) -> None:
+        """Have the server close its end; abruptly, with what was sent to it unread."""
+        if abruptly:
+            raw._sock.sendall(b"unread")
+        self._ends[raw].close()
 
 
 @pytest.fixture(params=[True, False], ids=["fast_reads", "driver_reads"])
@@ -142,3 +150,88 @@ def test_half_an_answer_is_waited_for_within_the_limit(driver: Driver, peers: Pe
     assert list(driver.ping([raw], 0.0)) == [(raw, False)]
     assert raw._current_timeout == pytest.approx(0.001)
     assert raw._read_timeout is None
+
+
+# --- what goes wrong -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["_execute_command", "_read_packet", "_write_bytes"])
+def test_name_that_is_gone_is_raised_once_all_are_answered_for(
+    driver: Driver, peers: Peers, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A ping that cannot be sent, or not be read, is no ping that was not answered."""
+    # Other than an OK, no answer is read at one go.
+    raws = [peers.add(EOF if name == "_read_packet" else PONG) for _ in range(3)]
+    monkeypatch.delattr(pymysql.connections.Connection, name)
+    answers = driver.ping(raws, TIMEOUT)
+    assert dict(next(answers) for _ in raws) == dict.fromkeys(raws, False)
+    with pytest.raises(AttributeError, match=name):
+        next(answers)
+
+
+def test_what_a_lost_connection_raises_is_not_raised(driver: Driver, peers: Peers) -> None:
+    """Cut, closed in order, out of turn, with an error for an answer, or closed here."""
+    cut, ended, shifted, refused, closed, good = raws = [peers.add() for _ in range(6)]
+    peers.close(cut, abruptly=True)
+    peers.close(ended)
+    peers.answer(shifted, PONG[:3] + b"\x09" + PONG[4:])
+    peers.answer(refused, b"\x0b\x00\x00\x01\xff\xbf\x0f#HY000no")
+    closed._force_close()
+    peers.answer(good)
+    left = SimpleNamespace(unbuffered_active=False, has_next=0, insert_id=7)
+    for raw in raws:
+        raw._result = left
+    assert dict(driver.ping(raws, TIMEOUT)) == {**dict.fromkeys(raws, False), good: True}
+    assert [raw.insert_id() for raw in raws] == [7] * 6  # Which a connection in its place is given.
+
+
+@pytest.mark.parametrize("end", ["quit", "abandon"])
+@pytest.mark.parametrize("moment", ["_execute_command", "_write_bytes", "register", "poll", "peek", "_read_ok_packet"])
+def test_one_that_another_thread_closes_meanwhile_has_not_answered(
+    driver: Driver, peers: Peers, monkeypatch: pytest.MonkeyPatch, moment: str, end: str
+) -> None:
+    """A shutdown closes what the sweep pings, at any moment; that is no defect, and the others' pings go on."""
+    before, closing, after = peers.add(PONG), peers.add(PONG), peers.add(PONG)
+    close_first(monkeypatch, closing, moment, lambda: getattr(driver, end)(closing))
+    assert dict(driver.ping([before, closing, after], TIMEOUT)) == {before: True, closing: False, after: True}
+
+
+def close_first(monkeypatch: pytest.MonkeyPatch, raw: Any, moment: str, close: Callable[[], None]) -> None:
+    """Have a connection closed right before something is done with it."""
+    owner: Any = raw if moment.startswith("_") else raw._rfile
+    if moment in ("register", "poll"):
+        owner, poll = SimpleNamespace(poll=None), select.poll()
+        steps = {"register": poll.register, "poll": poll.poll, "unregister": poll.unregister}
+        monkeypatch.setattr(
+            "persistconn.drivers.pymysql.select", SimpleNamespace(poll=lambda: owner, POLLIN=select.POLLIN)
+        )
+        owner.__dict__.update(steps)
+    do = getattr(owner, moment)
+
+    def closed(*args: Any) -> Any:
+        if raw._sock is not None and (moment != "register" or args[0] == raw._sock.fileno()):
+            close()
+        return do(*args)
+
+    if moment == "peek":
+        raw._rfile = SimpleNamespace(peek=closed, close=owner.close, read=owner.read)
+    else:
+        setattr(owner, moment, closed)
+
+
+@pytest.mark.parametrize("end", ["quit", "abandon"])
+def test_end_never_raises(
+    driver: Driver, peers: Peers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    """But it tells, once: sockets that are not closed would add up without a word."""
+    monkeypatch.setattr(log, "_told", set())
+    raws = [peers.add() for _ in range(3)]
+    with monkeypatch.context() as gone:
+        gone.delattr(pymysql.connections.Connection, "_force_close")
+        for raw in raws:
+            getattr(driver, end)(raw)
+    for raw in raws:
+        getattr(driver, end)(raw)  # Again, which is nothing to tell of.
+    (told,) = [record for record in caplog.records if record.exc_info]
+    assert "closing a connection failed" in told.getMessage()
+    assert "_force_close" in told.getMessage()

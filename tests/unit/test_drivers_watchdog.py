@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from persistconn import log
 from persistconn.drivers.watchdog import Watchdog
 from persistconn.testing import FakeClock
 from persistconn.testing.waiting import PATIENCE
@@ -73,12 +74,16 @@ def test_act_that_was_called_off_is_not_run(clock: FakeClock) -> None:
     assert done.empty()
 
 
-def test_act_that_fails_is_not_the_last() -> None:
-    """The thread goes on."""
+def test_act_that_fails_is_told_and_not_the_last(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread goes on: a limit that never cuts would be noticed by nobody."""
+    monkeypatch.setattr(log, "_told", set())
     watchdog, done = Watchdog(), threading.Event()
     watchdog.after(0.0, lambda: 1 / 0)
     watchdog.after(0.0, done.set)
     assert done.wait(PATIENCE)
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 
 def test_forked_process_starts_its_own() -> None:

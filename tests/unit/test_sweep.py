@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from persistconn import log
 from persistconn.policy import Condition, Policy
 from persistconn.sweep import Renewals, Sweep
 
 
 class Driver:
     """Pings as it is told."""
+
+    name = "a driver"
 
     def __init__(self, ping: Callable[..., Iterator[tuple[object, bool]]]) -> None:
         self.ping = ping
@@ -39,6 +42,12 @@ class Sitting:
     def unreserve(self, alive: bool) -> None:
         """Give it back."""
         self.is_reserved, self.answered = False, alive
+
+
+@pytest.fixture(autouse=True)
+def _nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test hears of what it does itself."""
+    monkeypatch.setattr(log, "_told", set())
 
 
 def sweep(everything: list[Any]) -> None:
@@ -91,6 +100,56 @@ def test_what_was_reserved_is_given_back_whatever_goes_wrong() -> None:
 
     driver = Driver(ping)
     everything = [Sitting(driver) for _ in range(2)]
-    with pytest.raises(OSError, match="descriptors"):
-        sweep(everything)
+    sweep(everything)
     assert not any(sitting.is_reserved for sitting in everything)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was logged with a traceback."""
+    return [record.getMessage() for record in caplog.records if record.exc_info]
+
+
+def test_a_driver_that_cannot_ping_does_not_keep_another_from_it(caplog: pytest.LogCaptureFixture) -> None:
+    """It is told once, with its traceback, and not in each pass."""
+
+    def fail(raws: Iterable[object], timeout: float) -> Iterator[tuple[object, bool]]:
+        del timeout
+        yield next(iter(raws)), True
+        raise TypeError("a name that is gone")
+
+    def ping(raws: Iterable[object], timeout: float) -> Iterator[tuple[object, bool]]:
+        del timeout
+        yield from ((raw, True) for raw in raws)
+
+    broken, others = [[Sitting(Driver(how)) for _ in range(2)] for how in (fail, ping)]
+    for _ in range(3):
+        sweep([*broken, *others])
+    assert [sitting.answered for sitting in others] == [True, True]
+    assert len(told(caplog)) == 1
+    assert "a name that is gone" in told(caplog)[0]
+
+
+def test_a_connection_that_cannot_be_looked_at_does_not_keep_others_from_their_pings(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The sweep goes on to the next one."""
+
+    class Broken(Sitting):
+        """One whose driver has lost a name."""
+
+        address = "db:3306"
+
+        def condition(self) -> Condition:
+            raise AttributeError("server_status")
+
+    def ping(raws: Iterable[object], timeout: float) -> Iterator[tuple[object, bool]]:
+        del timeout
+        yield from ((raw, True) for raw in raws)
+
+    driver = Driver(ping)
+    everything = [Sitting(driver), Broken(driver), Sitting(driver)]
+    for _ in range(3):
+        sweep(everything)
+    assert [sitting.answered for sitting in everything] == [True, None, True]
+    assert len(told(caplog)) == 1
+    assert "server_status" in told(caplog)[0]
