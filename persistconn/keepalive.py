@@ -11,10 +11,18 @@ from typing import Any
 
 from persistconn import forking, log
 from persistconn.keeper import KEEPER, Keeper
+from persistconn.private_names import Names, insist
 
 _NAME = "persistconn"
 _CHORES = "persistconn-chores"
 _JOB = "persistconn-sweep"
+
+NAMES: Names = {
+    "executors.base.BaseExecutor": "_do_submit_job _instances _run_job_success",
+    "schedulers.base.BaseScheduler": "_process_jobs",
+    "schedulers.background.BackgroundScheduler": "_thread",
+}
+"""What we use of APScheduler that is private, here and in :mod:`workers.schedule`."""
 
 LATE, LATE_PACES = 30.0, 4
 """A sweep is late after so many seconds, and after so many times its pace."""
@@ -172,7 +180,17 @@ class Keepalive:
                 self._schedule(pace)
 
 
+def insist_on_names() -> None:
+    """Raise ConfigError for an APScheduler that is not built as the sweep needs it."""
+    import apscheduler
+    import apscheduler.executors.base
+    import apscheduler.schedulers.background
+
+    insist(apscheduler, f"APScheduler {apscheduler.__version__}", NAMES, "install APScheduler 3.11")
+
+
 def _executors() -> dict[str, Any]:
+    insist_on_names()
     return {_NAME: _thread("persistconn-sweep"), _CHORES: _thread("persistconn-chore")}
 
 

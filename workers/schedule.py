@@ -13,6 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from persistconn.cronjobs import UTC, CronJob
+from persistconn.keepalive import insist_on_names
 
 LONGEST_LOOK_AWAY = 5.0
 """How long, in seconds, the scheduler may go without looking at the wall clock."""
@@ -98,6 +99,7 @@ def scheduler_for(
 
     It goes on where its ``predecessor`` stopped, which must be retired.
     """
+    insist_on_names()
     jobs = list(jobs)
     begun = datetime.now(UTC)
     known = {job.name: begun for job in jobs} if predecessor is None else predecessor.hand_over.until

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import django
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.asyncio import async_unsafe
 from django.utils.functional import cached_property
@@ -16,14 +17,19 @@ from django.db.backends.mysql import base as stock  # noqa: E402
 
 from persistconn.backends.mysql import boundary, orphans  # noqa: E402
 from persistconn.backends.mysql.creation import DatabaseCreation  # noqa: E402
+from persistconn.backends.mysql.django_names import NAMES  # noqa: E402
 from persistconn.backends.mysql.errors import ErrorWrapper  # noqa: E402
 from persistconn.backends.mysql.options import OPTIONS, managed_driver  # noqa: E402
 from persistconn.backends.mysql.sharing import WrapperOwner  # noqa: E402
 from persistconn.backends.mysql.transactions import Transactions  # noqa: E402
 from persistconn.keeper import KEEPER  # noqa: E402
+from persistconn.private_names import insist  # noqa: E402
 
 if TYPE_CHECKING:
     from persistconn.connection import PersistentConnection
+
+
+insist(django, f"Django {django.get_version()}", NAMES, "install Django 5.2")
 
 
 class DatabaseWrapper(stock.DatabaseWrapper):
