@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 
-_SESSION_GONE = (1927, 2006, 2013, 4031)  # killed; gone before the question; before the answer; MySQL: timed out
+#: The server is shutting down; MariaDB: killed; gone before the question; before the answer; MySQL: timed out.
+_SESSION_GONE = (1053, 1927, 2006, 2013, 4031)
 
 
 @dataclass(frozen=True)
