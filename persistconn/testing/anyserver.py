@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -62,6 +63,14 @@ class AnyServer(ABC):
     @abstractmethod
     def restart(self, *, kill: bool = False) -> None:
         """Stop it in order, or with SIGKILL, and start it again: same data, same port, other session ids."""
+
+    @abstractmethod
+    def paused(self) -> AbstractContextManager[None]:
+        """Freeze the server for the block: it accepts connections and statements, and answers nothing.
+
+        To a client this looks like a peer that has vanished. `ask()`, and what is built on it, blocks until the end.
+        Raises ServerError if the server is not running.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -146,6 +155,14 @@ class AnyServer(ABC):
         if not rows:
             raise ServerError(f"the server has no status counter {name!r}; SHOW GLOBAL STATUS lists them")
         return int(rows[0][1])
+
+    @abstractmethod
+    def read_log(self) -> str:
+        """Return what the server has written to its error log so far. Raises ServerError where that is out of reach."""
+
+    def aborted_in_log(self) -> list[str]:
+        """Return the log's lines on connections whose client left without COM_QUIT, or that were cut by the server."""
+        return [line for line in self.read_log().splitlines() if "Aborted connection" in line]
 
 
 def _as_text(info: str | None) -> str | None:

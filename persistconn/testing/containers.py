@@ -8,6 +8,8 @@ import secrets
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from persistconn.testing.anyserver import AnyServer
@@ -50,7 +52,15 @@ class MySQLContainer(AnyServer):
     """
 
     user = "root"
-    _defaults: ClassVar[dict[str, str | float]] = {"max_connect_errors": 1000000}
+    #: As for the private MySQL: fast, safe against kill -9, and logging each "Aborted connection". MariaDB logs these by
+    #: default and has no log_error_verbosity, hence "loose".
+    _defaults: ClassVar[dict[str, str | float]] = {
+        "innodb_flush_log_at_trx_commit": 2,
+        "log_bin": False,
+        "loose_log_error_verbosity": 3,
+        "max_connect_errors": 1000000,
+        "performance_schema": False,
+    }
 
     def __init__(self, image: str | None = None, *, port: int | None = None, **variables: str | float) -> None:
         """Prepare a container; nothing is started. Raises EngineNotFound."""
@@ -99,6 +109,22 @@ class MySQLContainer(AnyServer):
         self._inside.start()
         self._wait()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        if self._container is None:
+            raise ServerError(f"{self!r} is not running, so it cannot be paused")
+        inside = self._inside
+        inside.pause()
+        try:
+            yield
+        finally:
+            inside.reload()
+            if inside.status == "paused":  # It may have been killed meanwhile.
+                inside.unpause()
+
+    def read_log(self) -> str:
+        return "" if self._container is None else b"".join(self._container.get_logs()).decode(errors="replace")
+
     def close(self) -> None:
         """Remove the container; a second call does nothing."""
         self._own_session.close()
@@ -130,8 +156,7 @@ class MySQLContainer(AnyServer):
         while (why := self._find_why_not()) is not None:
             self._inside.reload()
             if self._inside.status == "exited" or time.monotonic() > deadline:
-                said = b"".join(self._container.get_logs()).decode(errors="replace")
-                raise ServerError(f"{self!r} did not start: {why}; its last words:\n{last_lines(said)}")
+                raise ServerError(f"{self!r} did not start: {why}; its last words:\n{last_lines(self.read_log())}")
             time.sleep(0.1)
 
     def _find_why_not(self) -> Exception | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from persistconn.testing.watcher import Watcher
 _START_TIMEOUT = 60.0  # seconds; 0.1 are usual, and a recovery after kill -9 under load takes longest
 _PRIVILEGED = 1024  # ports below are root's
 _STOP_TIMEOUT = 60.0  # seconds until an orderly stop is taken for a hang
+_STOPS_WITHIN = 0.1  # seconds; threads stop one by one, each when it next runs
 
 #: Not the shared generator: test tools seed that one, and parallel runs would all pick the same port.
 _random = random.SystemRandom()
@@ -77,6 +81,19 @@ class ServerProcess:
         self._watcher.dismiss()
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        """Freeze the process (SIGSTOP), and wait until all of its threads have stopped."""
+        self._process.send_signal(signal.SIGSTOP)
+        if sys.platform == "darwin":
+            time.sleep(_STOPS_WITHIN)  # Python has no waitid() there.
+        else:
+            # Returns when the last thread has stopped. WNOWAIT leaves an exit status for poll().
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def resume(self) -> None:
+        """Let a frozen process go on (SIGCONT). One that has ended is no error."""
+        self._process.send_signal(signal.SIGCONT)
 
     def _said(self) -> str:
         """Return what this run has written to the log so far."""

@@ -49,6 +49,18 @@ class Remote(AnyServer):
             f"{self.host}:{self.port} is not ours to restart: take --persistconn-server=local or container for this test"
         )
 
+    def paused(self) -> NoReturn:
+        """Raise ServerError: it is not ours."""
+        raise ServerError(
+            f"{self.host}:{self.port} is not ours to pause: take --persistconn-server=local or container for this test"
+        )
+
+    def read_log(self) -> NoReturn:
+        """Raise ServerError: its log is a file of another machine."""
+        raise ServerError(
+            f"the log of {self.host}:{self.port} is out of reach: take --persistconn-server=local or container"
+        )
+
     def close(self) -> None:
         self._own_session.close()
 

@@ -7,7 +7,8 @@ import os
 import shutil
 import tempfile
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -118,6 +119,17 @@ class Server(AnyServer):
             self.stop()
         self.start()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        process = self._process
+        if process is None or not process.is_running():
+            raise ServerError(f"{self!r} is not running, so it cannot be paused")
+        process.pause()
+        try:
+            yield
+        finally:
+            process.resume()
+
     def close(self) -> None:
         """Stop the server and remove its directory if it is a temporary one; a second call does nothing."""
         if os.getpid() != self._home:
@@ -129,10 +141,8 @@ class Server(AnyServer):
             if self._is_temporary:
                 shutil.rmtree(self.directory, ignore_errors=True)
 
-    def aborted_in_log(self) -> list[str]:
-        """Return the log's lines on connections whose client left without COM_QUIT, or that were cut by the server."""
-        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
-        return [line for line in text.splitlines() if "Aborted connection" in line]
+    def read_log(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
     @abstractmethod
     def _find(self, binary: str | None) -> str:
