@@ -6,14 +6,15 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 import persistconn
 from persistconn.keepalive import KEEPALIVE
 from persistconn.keeper import KEEPER
-from persistconn.testing import MariaDB
+from persistconn.testing import MariaDB, ServerNotFound, find_mariadbd, find_mysqld
+from persistconn.testing.containers import IMAGE_VARIABLE
 
 pytest_plugins = ["pytester"]
 
@@ -28,6 +29,35 @@ def server(mysql_server: Any) -> MariaDB:
     if not isinstance(mysql_server, MariaDB):
         pytest.skip(f"these tests are written for MariaDB, and this machine has {mysql_server!r} alone")
     return mysql_server
+
+
+@pytest.fixture(scope="session")
+def mariadb_kind() -> str:
+    """The kind to ask `mysql_servers` for. Without a MariaDB the test is skipped on a laptop, and fails in CI."""
+    try:
+        find_mariadbd()
+    except ServerNotFound as missing:
+        skip_or_fail(str(missing), "CI", "PERSISTCONN_REQUIRE_SERVER")
+    return "mariadb"
+
+
+@pytest.fixture(scope="session")
+def mysql_kind() -> str:
+    """The kind to ask `mysql_servers` for: a container if an image is named, else a private MySQL."""
+    if os.environ.get(IMAGE_VARIABLE):
+        return "container"
+    try:
+        find_mysqld()
+    except ServerNotFound as missing:
+        skip_or_fail(f"{missing}; or name an image of MySQL in {IMAGE_VARIABLE}", "PERSISTCONN_REQUIRE_MYSQL")
+    return "mysql"
+
+
+def skip_or_fail(missing: str, *requirements: str) -> NoReturn:
+    """Say what is missing; where one of these variables is set, a skipped test would prove nothing."""
+    if any(map(os.environ.get, requirements)):
+        pytest.fail(missing, pytrace=False)
+    pytest.skip(missing)
 
 
 @pytest.fixture

@@ -5,22 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
 from persistconn.drivers import Driver, driver_for
-from persistconn.testing import MariaDB, MySQL, ServerNotFound, eventually, find_mariadbd, find_mysqld
-from persistconn.testing.process import pick_port
+from persistconn.testing import AnyServer, eventually
+from persistconn.testing.fleet import Fleet, Wish
 from persistconn.testing.servers import Server
 
 NO_MYSQLCLIENT = (
@@ -40,124 +38,6 @@ def mysqlclient() -> ModuleType:
     return MySQLdb
 
 
-class PrivateServer:
-    """A server on this machine, with TLS."""
-
-    def __init__(self, private: Server) -> None:
-        self.private = private
-        self.name = type(private).__name__
-
-    def __enter__(self) -> PrivateServer:
-        self.private.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.private.close()
-
-    def arguments(self, **extra: Any) -> dict[str, Any]:
-        return self.private.connect_args(**extra)
-
-    @property
-    def unix_socket(self) -> str | None:
-        return self.private.socket
-
-    def ask(self, sql: str) -> list[tuple[Any, ...]]:
-        return self.private._ask(sql)
-
-    def kill_session(self, session: int) -> None:
-        self.private.kill_session(session)
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the process as it is: its sockets stay, and nobody answers."""
-        assert self.private.pid is not None
-        os.kill(self.private.pid, signal.SIGSTOP)
-        time.sleep(0.1)  # Its threads stop one by one, each when it next runs.
-        try:
-            yield
-        finally:
-            os.kill(self.private.pid, signal.SIGCONT)
-
-    def restart(self) -> None:
-        self.private.restart()
-
-    def log(self) -> str:
-        return self.private.log.read_text(errors="replace")
-
-
-class ContainerServer:
-    """MySQL in a container, from the image that ``PERSISTCONN_MYSQL_IMAGE`` names."""
-
-    name = "MySQL"
-    unix_socket = None
-
-    def __init__(self, image: str) -> None:
-        from testcontainers.core.container import DockerContainer
-
-        self._port = pick_port("127.0.0.1")
-        self._container = (
-            DockerContainer(image)
-            .with_env("MYSQL_ROOT_PASSWORD", "test")
-            .with_env("MYSQL_DATABASE", "test")
-            .with_bind_ports(3306, self._port)
-            .with_command(["--log-error-verbosity=3", "--max-connect-errors=1000000"])
-        )
-        self._admin: Any = None
-
-    def __enter__(self) -> ContainerServer:
-        self._container.start()
-        self._wait()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._container.stop()
-
-    def arguments(self, **extra: Any) -> dict[str, Any]:
-        where = {"host": "127.0.0.1", "port": self._port, "user": "root", "password": "test", "database": "test"}
-        return {**where, **extra}
-
-    def ask(self, sql: str) -> list[tuple[Any, ...]]:
-        import pymysql
-
-        if self._admin is None:
-            self._admin = pymysql.connect(**self.arguments(autocommit=True))
-        with self._admin.cursor() as cursor:
-            cursor.execute(sql)
-            return list(cursor.fetchall())
-
-    def kill_session(self, session: int) -> None:
-        self.ask(f"KILL {session}")
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        inside = self._container.get_wrapped_container()
-        inside.kill("SIGSTOP")
-        time.sleep(0.3)
-        try:
-            yield
-        finally:
-            inside.kill("SIGCONT")
-
-    def restart(self) -> None:
-        self._admin = None
-        inside = self._container.get_wrapped_container()
-        inside.stop(timeout=60)
-        inside.start()
-        self._wait()
-
-    def log(self) -> str:
-        return b"".join(self._container.get_logs()).decode(errors="replace")
-
-    def _wait(self) -> None:
-        def answers() -> bool:
-            try:
-                return bool(self.ask("SELECT 1"))
-            except Exception:
-                return False
-
-        eventually(answers, timeout=120)
-
-
 def make_certificate(directory: Path) -> tuple[Path, Path]:
     """Make a key and a certificate that signs itself."""
     key, certificate = directory / "key.pem", directory / "cert.pem"
@@ -168,45 +48,17 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
     return key, certificate
 
 
-PATIENT = {"max_connect_errors": 1000000}
-"""Servers that do not lock out a host whose handshakes are cut."""
-
-
-def mariadb(certificates: Path) -> Any:
-    """A private MariaDB; without a server skip on a laptop, and fail in CI."""
-    try:
-        find_mariadbd()
-    except ServerNotFound as missing:
-        skip_or_fail(str(missing), "CI", "PERSISTCONN_REQUIRE_SERVER")
-    key, certificate = make_certificate(certificates)
-    return PrivateServer(MariaDB(ssl_key=str(key), ssl_cert=str(certificate), **PATIENT))
-
-
-def mysql() -> Any:
-    """A private MySQL, or the image that is named; without either skip, or fail where MySQL is required."""
-    try:
-        find_mysqld()
-    except ServerNotFound as missing:
-        image = os.environ.get("PERSISTCONN_MYSQL_IMAGE")
-        if image:
-            return ContainerServer(image)
-        skip_or_fail(f"{missing}; or PERSISTCONN_MYSQL_IMAGE to an image of MySQL", "PERSISTCONN_REQUIRE_MYSQL")
-    # It has made its certificates itself.
-    return PrivateServer(MySQL(**PATIENT))
-
-
-def skip_or_fail(missing: str, *requirements: str) -> NoReturn:
-    """Say what is missing; where one of these variables is set, a skipped test would prove nothing."""
-    if any(map(os.environ.get, requirements)):
-        pytest.fail(missing, pytrace=False)
-    pytest.skip(missing)
-
-
 @pytest.fixture(scope="session", params=["mariadb", "mysql"])
-def contract_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A server of this suite's own, because its tests stop and pause it."""
-    server = mysql() if request.param == "mysql" else mariadb(tmp_path_factory.mktemp("certificates"))
-    with server:
+def contract_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, mysql_servers: Fleet
+) -> Iterator[AnyServer]:
+    """A server of this suite's own, because its tests stop and pause it. It speaks TLS."""
+    variables: dict[str, Any] = {"max_connect_errors": 1000000}  # Cut handshakes must not block us.
+    if request.param == "mariadb":  # MySQL makes its certificates itself.
+        key, certificate = make_certificate(tmp_path_factory.mktemp("certificates"))
+        variables.update(ssl_key=str(key), ssl_cert=str(certificate))
+    wish = Wish(tuple(variables.items()), own="the contract suite")
+    with mysql_servers.lend(request.getfixturevalue(f"{request.param}_kind"), wish) as server:
         yield server
 
 
@@ -259,7 +111,7 @@ def database(contract_server: Any) -> Iterator[str]:
 @pytest.fixture
 def arguments(contract_server: Any, module: ModuleType, database: str) -> dict[str, Any]:
     """Connect arguments over plain TCP, in autocommit."""
-    return contract_server.arguments(database=database, autocommit=True, **PLAIN[module.__name__])
+    return contract_server.connect_args(database=database, autocommit=True, **PLAIN[module.__name__])
 
 
 @pytest.fixture
@@ -272,9 +124,9 @@ def arguments_over(
             arguments.pop(name)
         arguments.update(ENCRYPTED[module.__name__])
     elif transport == "unix":
-        if contract_server.unix_socket is None:
-            pytest.skip(f"no Unix socket leads to {contract_server.name} in a container")
-        arguments.update(host="localhost", unix_socket=contract_server.unix_socket)
+        if not isinstance(contract_server, Server):
+            pytest.skip("no Unix socket leads into a container")
+        arguments.update(host="localhost", unix_socket=contract_server.socket)
     return arguments
 
 
@@ -366,7 +218,7 @@ def relay(contract_server: Any) -> Iterator[Callable[..., Relay]]:
     with contextlib.ExitStack() as stack:
 
         def relay(answers: int | None = None) -> Relay:
-            to = contract_server.arguments()
+            to = contract_server.connect_args()
             return stack.enter_context(Relay(to["host"], to["port"], answers=answers))
 
         yield relay

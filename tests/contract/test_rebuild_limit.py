@@ -42,7 +42,7 @@ STEPS = {
 @pytest.fixture
 def proxy(contract_server: Any) -> Iterator[FaultProxy]:
     """On the way to the server; what it has stalled goes on in the end, so that no test waits for ever."""
-    to = contract_server.arguments()
+    to = contract_server.connect_args()
     with FaultProxy(to["host"], to["port"]) as proxy:
         healing = threading.Timer(HEALED_AFTER, proxy.heal)
         healing.start()

@@ -1,12 +1,11 @@
 """A bench for transactions: an alias of the project, what its server is sent, and the same on Django's own engine.
 
-Import the fixtures where they are used, ``server`` among them: with ``DJANGO_SITE_ON=mysql`` it is a private MySQL.
+Import the fixtures where they are used, ``server`` among them: with ``DJANGO_SITE_ON=mysql`` it is this run's MySQL.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -20,25 +19,20 @@ import persistconn
 from django_site.fixtures import numbers
 from persistconn.keepalive import KEEPALIVE
 from persistconn.keeper import KEEPER
-from persistconn.testing import MySQL, eventually
+from persistconn.testing import eventually
 from persistconn.testing.faults import FaultProxy
 
 ON = "DJANGO_SITE_ON"
 IS_MYSQL = os.environ.get(ON) == "mysql"
 
 
-@functools.cache
-def mysql() -> MySQL:
-    """Return the MySQL of this process, which ends with it."""
-    server = MySQL(wait_timeout=28800)
-    server.start()
-    return server
-
-
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Any:
     """Stand in for the server of all other tests, if MySQL is wanted."""
-    return mysql() if IS_MYSQL else request.getfixturevalue("server")
+    if not IS_MYSQL:
+        return request.getfixturevalue("server")
+    servers, kind = (request.getfixturevalue(name) for name in ("mysql_servers", "mysql_kind"))
+    return servers.shared(kind, wait_timeout=28800)
 
 
 @pytest.fixture
@@ -139,8 +133,8 @@ def make_user(server: Any, name: str) -> None:
     server.ask(f"CREATE USER IF NOT EXISTS {name} IDENTIFIED BY '{server.password}'")
     for database in ("site_main", "site_other"):
         server.ask(f"GRANT ALL ON {database}.* TO {name}")
-    # MySQL takes a password that it has not seen before over a safe way only.
-    pymysql.connect(unix_socket=server.socket, user=name, password=server.password).close()
+    # MySQL accepts a password for the first time only by TLS or RSA, both of which PyMySQL tries; afterwards in any way.
+    pymysql.connect(**server.connect_args(user=name, database="site_main")).close()
 
 
 def kill(server: Any) -> None:

@@ -1,6 +1,6 @@
 """Transactions of the Django engine on a real server: what is sent for them, and what they keep.
 
-On MariaDB; the last test runs this file, and its neighbours, once more on a private MySQL.
+On MariaDB; the last test runs this file, and its neighbours, once more on MySQL.
 """
 
 # The fixtures are imported, and then named by the tests.
@@ -46,7 +46,6 @@ from django_site.transactions import (
 
 import persistconn
 from persistconn.keeper import KEEPER
-from persistconn.testing import ServerNotFound, find_mysqld
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("quiet")]
 
@@ -513,14 +512,8 @@ def test_installed_engine_begins_the_same_way(site: Any, sent: Sent) -> None:
 
 
 @pytest.mark.skipif(IS_MYSQL, reason="this is where it leads to")
-def test_all_of_this_holds_on_mysql_too(tmp_path: Path) -> None:
-    """In a process of its own, for Django's settings name one server."""
-    try:
-        find_mysqld()
-    except ServerNotFound as missing:
-        if os.environ.get("PERSISTCONN_REQUIRE_MYSQL"):
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+def test_all_of_this_holds_on_mysql_too(tmp_path: Path, mysql_kind: str) -> None:
+    """In a process of its own, for Django's settings name one server. `mysql_kind` is there for its skip alone."""
     root = HERE.parents[2]
     files = [HERE, *(HERE.with_name(f"test_django_{name}.py") for name in NEIGHBOURS)]
     command = [sys.executable, "-m", "pytest", "-q", "-c", root / "pyproject.toml", "--rootdir", root, *files]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -306,15 +304,10 @@ class TestServer:
     @pytest.mark.parametrize("when", ["in the job", "with COMMIT in flight"])
     def test_killed_outright_is_survived(self, bench: Any, proxy: FaultProxy, when: str) -> None:
         """The job is replayed on the server that came back, once."""
-        private = getattr(bench.server, "private", None)
-        if private is None:
-            pytest.skip("a server in a container is not killed here")
         runs: list[int] = []
 
         def strike() -> None:
-            os.kill(private.pid, signal.SIGKILL)
-            private.kill()
-            private.start()
+            bench.server.restart(kill=True)
 
         def function() -> None:
             runs.append(1)
