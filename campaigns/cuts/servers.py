@@ -15,10 +15,9 @@ from typing import Any
 import pymysql
 
 from campaigns.places import GivenServer
-from persistconn.testing import MariaDB, MySQL, ServerNotFound, find_mysqld
-from persistconn.testing.process import pick_port
+from persistconn.testing import AnyServer, MariaDB, MySQL, ServerNotFound, find_mysqld
+from persistconn.testing.containers import IMAGE_VARIABLE, MySQLContainer
 
-_PATIENCE = 120.0  # seconds until MySQL must have made its data directory
 _ATTEMPTS = 1_000_000  # cut handshakes, which a server would answer by locking the host out
 _LEFTOVERS = r"""SELECT ID, USER, DB, COMMAND FROM information_schema.PROCESSLIST
     WHERE DB LIKE 'cuts\_%' OR USER = 'unauthenticated user'"""
@@ -52,8 +51,8 @@ def serving(names: Iterable[str], mysql: str | None = None) -> Iterator[dict[str
 
 
 def is_mysql_here() -> bool:
-    """Tell whether there is a MySQL here: a program to be started privately, or an image of a container."""
-    return _has_mysqld() or bool(os.environ.get("PERSISTCONN_MYSQL_IMAGE"))
+    """Tell whether there is a MySQL here: an image of a container that is named, or a program to be started privately."""
+    return bool(os.environ.get(IMAGE_VARIABLE)) or _has_mysqld()
 
 
 def _has_mysqld() -> bool:
@@ -98,39 +97,13 @@ def _make_certificate(directory: Path) -> tuple[Path, Path]:
 def _mysql(dsn: str | None) -> Iterator[Access]:
     if dsn is not None:
         yield _prepared(Access("mysql", GivenServer(dsn).connect_args()))
-    elif _has_mysqld():
-        with MySQL(max_connections=1000, innodb_buffer_pool_size="64M") as server:
-            yield _prepared(Access("mysql", server.connect_args()))
     else:
-        with _container() as access:
-            yield _prepared(access)
+        with _make_mysql(max_connections=1000, innodb_buffer_pool_size="64M") as server:
+            yield _prepared(Access("mysql", server.connect_args()))
 
 
-@contextlib.contextmanager
-def _container() -> Iterator[Access]:
-    from testcontainers.core.container import DockerContainer
-
-    port = pick_port("127.0.0.1")
-    container = DockerContainer(os.environ["PERSISTCONN_MYSQL_IMAGE"]).with_bind_ports(3306, port)
-    container = container.with_env("MYSQL_ROOT_PASSWORD", "test").with_env("MYSQL_DATABASE", "test")
-    with container.with_command(["--skip-log-bin", "--max-connections=1000", "--innodb-buffer-pool-size=64M"]):
-        arguments = {"host": "127.0.0.1", "port": port, "user": "root", "password": "test", "database": "test"}
-        access = Access("mysql", arguments)
-        _wait_for(access)
-        yield access
-
-
-def _wait_for(access: Access) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            access.admin(connect_timeout=2).close()
-        except pymysql.MySQLError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return
+def _make_mysql(**variables: Any) -> AnyServer:
+    return MySQLContainer(**variables) if os.environ.get(IMAGE_VARIABLE) else MySQL(**variables)
 
 
 def _prepared(access: Access) -> Access:
