@@ -1,4 +1,4 @@
-"""However a test run ends: no process, no directory, no container of it is left."""
+"""However a test run ends: no process and no directory of it is left."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from typing import Any
 import pytest
 
 from persistconn.testing import MariaDB, eventually
-from persistconn.testing.containers import EngineNotFound, MySQLContainer, find_engine
 
 pytestmark = pytest.mark.server
 
 LIMIT = 120.0
 """Seconds until something is left; a server's own end may take half of them on a busy machine."""
 HANGS = """
-import pathlib, time
-def test_it({fixture}):
-    print({told}, flush=True)
+import time
+def test_it(mysql):
+    print('pid', mysql.pid, flush=True)
     time.sleep(600)
 """
 
@@ -40,7 +39,7 @@ def test_a_test_run_leaves_nothing(
     """Ctrl-C, an order to end, and a crash, in the middle of a test; `server` is there for its skip alone."""
     places = tmp_path / "places"
     places.mkdir()
-    (tmp_path / "test_it.py").write_text(HANGS.format(fixture="mysql", told="'pid', mysql.pid"))
+    (tmp_path / "test_it.py").write_text(HANGS)
     options = ["-s", "-q", "-p", "no:cacheprovider", "--persistconn-server=mariadb", "-p", "no:randomly"]
     program = start("-m", "pytest", *options, "test_it.py", temporary=places)
     while not (line := program.line()).startswith("pid"):
@@ -66,38 +65,3 @@ def test_a_crash_while_the_data_directory_is_made_leaves_nothing(start: Callable
     program = start("crash.py", temporary=places)
     program.process.communicate(timeout=LIMIT)
     eventually(lambda: list(places.iterdir()) == [], timeout=LIMIT)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_test_run_leaves_no_container(start: Callable[..., Any], tmp_path: Path, how: signal.Signals) -> None:
-    """By hand, where there is an engine: Ryuk may be switched off."""
-    try:
-        find_engine()
-    except EngineNotFound as missing:
-        pytest.skip(str(missing))
-    import docker
-
-    (tmp_path / "test_it.py").write_text(
-        HANGS.format(fixture="mysql_container", told="'id', mysql_container._inside.id")
-    )
-    program = start("-m", "pytest", "-s", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "test_it.py")
-    while not (line := program.line()).startswith("id"):
-        assert program.process.poll() is None
-    engine = docker.from_env()
-    assert line.split()[1] in {one.id for one in engine.containers.list(all=True)}
-    program.end(how)
-    eventually(lambda: line.split()[1] not in {one.id for one in engine.containers.list(all=True)}, timeout=LIMIT)
-    engine.close()
-
-
-def test_a_container_that_cannot_be_had_says_what_helps() -> None:
-    """An image that there is not; by hand, where there is an engine."""
-    try:
-        find_engine()
-    except EngineNotFound as missing:
-        pytest.skip(str(missing))
-    from persistconn.testing import ServerError
-
-    with pytest.raises(ServerError, match="docker pull localhost/no-such-image"):
-        MySQLContainer("localhost/no-such-image").start()

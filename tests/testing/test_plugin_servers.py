@@ -190,26 +190,3 @@ def test_each_xdist_worker_has_a_server_of_its_own(run: Run, tmp_path: Path, mon
     found = dict(name.split() for name in os.listdir(seen))
     assert {"gw0", "gw1"} == set(found)
     assert 2 == len(set(found.values()))
-
-
-@pytest.mark.slow
-def test_a_container_does_what_a_private_server_does(run: Run) -> None:
-    """Variables, expiry by the real `wait_timeout`, a restart by SIGKILL; by hand, where there is an engine."""
-    from persistconn.testing.containers import EngineNotFound, find_engine
-
-    try:
-        find_engine()
-    except EngineNotFound as missing:
-        pytest.skip(str(missing))
-    code = """
-        import pymysql, pytest
-        @pytest.mark.persistconn(wait_timeout=2, max_connections=33)
-        def test_it(mysql_container, expire, restart_server, sessions):
-            assert mysql_container.ask("SELECT @@GLOBAL.wait_timeout, @@max_connections") == [(2, 33)]
-            client = pymysql.connect(**mysql_container.connect_args())
-            assert 1 == expire() and sessions() == []
-            with pytest.raises(pymysql.err.OperationalError): client.cursor().execute("SELECT 1")
-            restart_server(kill=True)
-            pymysql.connect(**mysql_container.connect_args()).close()
-    """
-    run(code).assert_outcomes(passed=1)
