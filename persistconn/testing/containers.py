@@ -182,7 +182,8 @@ def find_engine() -> None:
         where = os.environ.get("DOCKER_HOST", "the default socket")
         raise EngineNotFound(
             f"no container engine answers at {where} ({why}): start Docker, or podman:"
-            " systemctl --user start podman.socket && export DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock"
+            " systemctl --user start podman.socket && export DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock;"
+            " in persistconn's repository, scripts/need-mysql-container provides one on Debian"
         )
 
 
