@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 DRIVERS := $(VENV)/.drivers
+CONTAINERS := $(VENV)/.containers
 BENCH := $(VENV)/.bench
 TALLY := $(VENV)/.tally
 
@@ -12,8 +13,8 @@ SPACE := $(subst ,, )
 export PATH := $(PATH)$(if $(PYENV_BINS),:$(subst $(SPACE),:,$(strip $(PYENV_BINS))))
 
 .DEFAULT_GOAL := help
-TESTS := test test-mysql test-order matrix mutants django-suite faults faults-mysql campaigns soak
-.PHONY: help demo $(TESTS) lint types format bench clean
+TESTS := test test-mysql test-container test-order matrix mutants django-suite faults faults-mysql campaigns soak
+.PHONY: help demo $(TESTS) test-private-mysql test-mysqld lint types format bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -46,20 +47,37 @@ test-order: $(DRIVERS)  ## each test file alone, in any order, twice in a row in
 	@[ -n "$(SAMPLE)" ] || $(VENV)/bin/tox run -qe deploying --notest
 	@$(VENV)/bin/python scripts/test-order $(if $(SAMPLE),--sample $(SAMPLE))
 
-test-mysql: $(DRIVERS)  ## the tests that need MySQL, against a private one, and faults-mysql
+# A named image takes precedence over a mysqld.
+test-mysql: $(if $(PERSISTCONN_MYSQL_IMAGE),test-container,test-private-mysql)  ## the tests that need MySQL, and faults-mysql; in containers if PERSISTCONN_MYSQL_IMAGE is set
+	@$(MAKE) --no-print-directory faults-mysql
+
+test-container: $(CONTAINERS)  ## the tests that need MySQL, and real wait_timeout expiry, against MySQL in a container
+	@line=$$(scripts/need-mysql-container) && eval "$$line" && \
+		export PERSISTCONN_REQUIRE_MYSQL=1 PERSISTCONN_REQUIRE_CONTAINER=1 && \
+		$(VENV)/bin/python -m pytest -n 3 --dist worksteal -k 'not mariadb' --persistconn-server=container \
+			tests/contract tests/testing/container $(addprefix tests/testing/test_,tools.py own_session.py paused.py) \
+			tests/servers/test_django_transactions.py::test_all_of_this_holds_on_mysql_too && \
+		cd examples/testing && \
+		$(CURDIR)/$(VENV)/bin/python -m pytest -p no:cacheprovider --persistconn-server=container
+
+test-private-mysql: $(DRIVERS)
 	@scripts/need-mariadb
 	@line=$$(scripts/need-mysql) && eval "$$line" && export PERSISTCONN_REQUIRE_MYSQL=1 && \
 		$(VENV)/bin/python -m pytest -n 3 --dist worksteal -k 'not mariadb' \
 			tests/contract tests/servers/test_private_mysql.py tests/servers/test_django_transactions.py && \
-		$(VENV)/bin/python -m pytest tests/testing/test_tools.py \
-			--persistconn-server=$$([ -n "$$PERSISTCONN_MYSQL_IMAGE" ] && echo container || echo mysql)
-	@$(MAKE) --no-print-directory faults-mysql
+		$(VENV)/bin/python -m pytest tests/testing/test_tools.py --persistconn-server=mysql
 
-# Of a container where an image is named, else of a private server.
-faults-mysql: $(DRIVERS)  ## a fixed sample of the faults on MySQL
-	@line=$$(scripts/need-mysql) && eval "$$line" && for c in cuts jobcuts; do \
+# What a container cannot show. CI runs it beside test-container, in place of test-private-mysql.
+test-mysqld: $(DRIVERS)
+	@line=$$(scripts/need-mysql) && eval "$$line" && export PERSISTCONN_REQUIRE_MYSQL=1 && \
+		$(VENV)/bin/python -m pytest -n 3 --dist worksteal --persistconn-server=mysql \
+			-k 'not mariadb and (unix or test_private_mysql or test_tools)' \
+			tests/contract/test_driver.py tests/servers/test_private_mysql.py tests/testing/test_tools.py
+
+faults-mysql: $(if $(PERSISTCONN_MYSQL_IMAGE),$(CONTAINERS),$(DRIVERS))  ## a fixed sample of the faults on MySQL
+	@line=$$(scripts/need-mysql$(if $(PERSISTCONN_MYSQL_IMAGE),-container)) && eval "$$line" && for c in cuts jobcuts; do \
 		$(VENV)/bin/python -m campaigns.$$c --only 'mysql.*' --sample 500 \
-		$$([ -n "$$PERSISTCONN_MYSQL_IMAGE" ] || echo --mysql mysql) || exit 1; done
+		$(if $(PERSISTCONN_MYSQL_IMAGE),,--mysql mysql) || exit 1; done
 
 lint: $(READY)  ## ruff
 	@$(VENV)/bin/tox run -e lint
@@ -111,6 +129,10 @@ $(READY): setup.py
 $(DRIVERS): $(READY)
 	@! scripts/need-mysqlclient $(VENV)/bin/python || \
 		$(VENV)/bin/python -m pip install -qq --disable-pip-version-check 'mysqlclient>=2.2'
+	@touch $@
+
+$(CONTAINERS): $(DRIVERS)
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[demo,test,testing]'
 	@touch $@
 
 $(BENCH): $(DRIVERS)
