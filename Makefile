@@ -55,7 +55,8 @@ test-container: $(CONTAINERS)  ## the tests that need MySQL, and real wait_timeo
 	@line=$$(scripts/need-mysql-container) && eval "$$line" && \
 		export PERSISTCONN_REQUIRE_MYSQL=1 PERSISTCONN_REQUIRE_CONTAINER=1 && \
 		$(VENV)/bin/python -m pytest -n 3 --dist worksteal -k 'not mariadb' --persistconn-server=container \
-			tests/contract tests/testing/container $(addprefix tests/testing/test_,tools.py own_session.py paused.py) \
+			tests/contract tests/testing/container tests/testing/test_tools.py tests/testing/test_own_session.py \
+			tests/testing/test_paused.py \
 			tests/servers/test_django_transactions.py::test_all_of_this_holds_on_mysql_too && \
 		cd examples/testing && \
 		$(CURDIR)/$(VENV)/bin/python -m pytest -p no:cacheprovider --persistconn-server=container

@@ -18,9 +18,10 @@ class Command(BaseCommand):
     # What a service without HTTP depends on; the rest would import the whole URLconf, and views with it.
     requires_system_checks = (Tags.models,)
 
-    def get_check_kwargs(self, options: dict[str, Any]) -> dict[str, Any]:
+    def get_check_kwargs(self, options: dict[str, Any]) -> dict[Any, Any]:
         # Since Django 6.1 checks ask every database unless told otherwise. Whether ours answers is for the service to say.
-        return {**super().get_check_kwargs(options), "databases": []}
+        kwargs: dict[Any, Any] = super().get_check_kwargs(options)
+        return {**kwargs, "databases": []}
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_run_options(parser)
