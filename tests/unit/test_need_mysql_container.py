@@ -124,7 +124,7 @@ def test_end_without_a_service_does_nothing(run: Run) -> None:
 
 def test_end_leaves_another_process_with_the_pid_alone(run: Run, tmp_path: Path) -> None:
     """The pid file of a service that was killed stays behind."""
-    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    other = subprocess.Popen(["sleep", "600"], start_new_session=True)
     try:
         (tmp_path / ".cache/persistconn/podman").mkdir(parents=True)
         (tmp_path / ".cache/persistconn/podman/pid").write_text(str(other.pid))

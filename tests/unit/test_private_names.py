@@ -16,8 +16,8 @@ import pytest
 import persistconn
 from persistconn import ConfigError, private_names
 from persistconn.backends.mysql import django_names
+from persistconn.keepalive import KEEPALIVE, Keepalive
 from persistconn.keepalive import NAMES as OF_APSCHEDULER
-from persistconn.keepalive import Keepalive
 from persistconn.keeper import Keeper
 from workers.schedule import scheduler_for
 
@@ -79,6 +79,13 @@ class Scheduler:
         """Take it."""
 
 
+@pytest.fixture
+def _no_scheduler() -> None:
+    """Another test may have left the process's sweep running, whose scheduler would miss the name as well."""
+    KEEPALIVE.stop()
+
+
+@pytest.mark.usefixtures("_no_scheduler")
 def test_apscheduler_without_one_runs_no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Told by whoever brings a scheduler, and with the first connection where that is ours."""
     monkeypatch.delattr("apscheduler.executors.base.BaseExecutor._do_submit_job")
@@ -88,6 +95,7 @@ def test_apscheduler_without_one_runs_no_sweep(monkeypatch: pytest.MonkeyPatch) 
         Keepalive(Keeper()).ensure_running(1.0)
 
 
+@pytest.mark.usefixtures("_no_scheduler")
 def test_apscheduler_without_one_runs_no_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The service of workers says so as it starts."""
     monkeypatch.delattr("apscheduler.schedulers.base.BaseScheduler._process_jobs")
