@@ -66,12 +66,15 @@ COMMITTING = ("COMMIT", "commit", "CALL", "UPDATE persistconn_ledger")
 
 def wait_for_commit(bench: Any) -> int:
     """Wait until a COMMIT is under way, and return its session."""
+    under_way: list[int] = []
 
-    def under_way() -> list[int]:
-        return [session for session, running in sessions(bench) if running.startswith(COMMITTING)]
+    def is_under_way() -> bool:
+        under_way[:] = [session for session, running in sessions(bench) if running.startswith(COMMITTING)]
+        return bool(under_way)
 
-    eventually(under_way)
-    return under_way()[0]
+    eventually(is_under_way)
+    # Of the same look: in the next one a procedure may be at a statement between these.
+    return under_way[0]
 
 
 # The lock that holds a COMMIT holds the procedure already at its UPDATE.
