@@ -21,6 +21,7 @@ pytest_plugins = ["pytester"]
 LONGER = (1.0, 2.0, 4.0)
 """How much longer a moment gets each time that a busy machine has missed it."""
 _REPEATED = "repeated with a longer moment"
+NO_MYSQL = "no MySQL here; `make test-mysql` fetches it and runs them"
 
 
 @pytest.fixture(scope="session")
@@ -33,11 +34,11 @@ def server(mysql_server: Any) -> MariaDB:
 
 @pytest.fixture(scope="session")
 def mariadb_kind() -> str:
-    """The kind to ask `mysql_servers` for. Without a MariaDB the test is skipped on a laptop, and fails in CI."""
+    """The kind to ask `mysql_servers` for. Without a MariaDB the test is left out on a laptop, and fails in CI."""
     try:
         find_mariadbd()
     except ServerNotFound as missing:
-        skip_or_fail(str(missing), "CI", "PERSISTCONN_REQUIRE_SERVER")
+        leave_out_or_fail(str(missing), missing, "CI", "PERSISTCONN_REQUIRE_SERVER")
     return "mariadb"
 
 
@@ -49,15 +50,24 @@ def mysql_kind() -> str:
     try:
         find_mysqld()
     except ServerNotFound as missing:
-        skip_or_fail(f"{missing}; or name an image of MySQL in {IMAGE_VARIABLE}", "PERSISTCONN_REQUIRE_MYSQL")
+        leave_out_or_fail(NO_MYSQL, missing, "PERSISTCONN_REQUIRE_MYSQL")
     return "mysql"
 
 
-def skip_or_fail(missing: str, *requirements: str) -> NoReturn:
-    """Say what is missing; where one of these variables is set, a skipped test would prove nothing."""
+@pytest.fixture(scope="session")
+def mysqld() -> str:
+    """The program of a private MySQL, for which no image can stand in."""
+    try:
+        return find_mysqld()
+    except ServerNotFound as missing:
+        leave_out_or_fail(NO_MYSQL, missing, *([] if os.environ.get(IMAGE_VARIABLE) else ["PERSISTCONN_REQUIRE_MYSQL"]))
+
+
+def leave_out_or_fail(why: str, missing: ServerNotFound, *requirements: str) -> NoReturn:
+    """Skip the test; where one of these variables is set, fail it: there a skipped test would prove nothing."""
     if any(map(os.environ.get, requirements)):
-        pytest.fail(missing, pytrace=False)
-    pytest.skip(missing)
+        pytest.fail(str(missing), pytrace=False)
+    pytest.skip(why)
 
 
 @pytest.fixture
@@ -106,8 +116,10 @@ def until_conclusive(note_repetition: Callable[[str], None]) -> Callable[[Callab
 # --- the last lines of a run -------------------------------------------------------------------------------------------
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say in one line per reason how many tests were left out, and which were repeated."""
+    if hasattr(config, "workerinput"):
+        return  # A worker of xdist, which has run a part of them.
     stats = terminalreporter.stats
     reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in stats.get("skipped", ()))
     lines = [f"{count:,} left out: {reason}" for reason, count in reasons.most_common()]

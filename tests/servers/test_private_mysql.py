@@ -16,23 +16,11 @@ import pymysql
 import pytest
 
 from persistconn.testing import MySQL, ServerError, ServerNotFound, eventually, find_mysqld
-from persistconn.testing.containers import IMAGE_VARIABLE
 from persistconn.testing.templates import copy_of
 
 pytestmark = pytest.mark.server
 LIMIT = 60.0
 """Seconds until something hangs; a server's own start and end may take as long on a busy machine."""
-
-
-@pytest.fixture(scope="module")
-def mysqld() -> str:
-    """The program. Without it these tests are skipped; they fail where MySQL is required and no image stands in for it."""
-    try:
-        return find_mysqld()
-    except ServerNotFound as missing:
-        if os.environ.get("PERSISTCONN_REQUIRE_MYSQL") and not os.environ.get(IMAGE_VARIABLE):
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="module")
