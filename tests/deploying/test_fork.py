@@ -14,6 +14,7 @@ import pymysql
 import pytest
 
 import persistconn
+from persistconn.keepalive import KEEPALIVE
 from persistconn.testing import eventually
 
 pytestmark = pytest.mark.server
@@ -29,7 +30,18 @@ def connect(database: Any, pool: Any) -> Iterator[Callable[[], Any]]:
     module = persistconn.manage(pymysql, pool=pool)
     arguments = database.server.connect_args(database=database.name, autocommit=True, ssl_disabled=True)
     yield lambda: module.connect(**arguments)
+    KEEPALIVE._scheduler = None  # It has ended already.
     persistconn.shutdown()
+
+
+def end_threads() -> None:
+    """End the keepalive's threads without its knowledge: what it finds in the child is a scheduler without threads as ever.
+
+    A thread that waits for the interpreter at the moment of the fork has asked for it in the child too, where it does not
+    exist. Whoever gives the interpreter away there waits until that one has taken it: CPython, where no hook puts it right.
+    """
+    if KEEPALIVE._scheduler is not None and KEEPALIVE._scheduler.running:
+        KEEPALIVE._scheduler.shutdown()
 
 
 def session(connection: Any) -> int:
@@ -41,6 +53,7 @@ def session(connection: Any) -> int:
 
 def in_child(work: Callable[[], list[int]]) -> list[int]:
     """Fork as C does, and return what ``work`` returns there."""
+    end_threads()
     reads, writes = os.pipe()
     # PyDLL keeps the interpreter's lock, so that the child has it.
     child = ctypes.PyDLL(None).fork()

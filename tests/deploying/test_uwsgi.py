@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import socket
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from persistconn.testing import eventually
+from persistconn.testing.process import pick_port
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.needs("uwsgi")]
 EXAMPLE = "uwsgi"
@@ -41,6 +44,12 @@ def loaded_on(said: str) -> int:
     return int(found[1])
 
 
+def states(port: int) -> list[str]:
+    """Return what uWSGI says that its workers do, by its stats server."""
+    with socket.create_connection(("127.0.0.1", port)) as server, server.makefile() as said:
+        return [worker["status"] for worker in json.load(said)["workers"]]
+
+
 @HOOKS
 @pytest.mark.parametrize(("pool", "each"), [(None, THREADS), ("3", 3)], ids=["a session each", "a pool"])
 def test_each_worker_has_sessions_of_its_own(
@@ -52,7 +61,8 @@ def test_each_worker_has_sessions_of_its_own(
     example.migrate()
     eventually(lambda: not database.sessions())
     database.forget()
-    with example.serving(uwsgi(*hooks)) as served:
+    stats = pick_port("127.0.0.1")
+    with example.serving(uwsgi(*hooks, "--stats", f"127.0.0.1:{stats}")) as served:
         master = loaded_on(served.said())
 
         def are_on_all(answers: list[dict[str, int]]) -> bool:
@@ -70,6 +80,8 @@ def test_each_worker_has_sessions_of_its_own(
         # The master's stays as long as it lives: one for each thread, and it has one; or free in its pool.
         assert set(database.sessions()) == first | second | {master}
         assert database.most() <= PROCESSES * each + 1
+        # The answer has come, but a busy machine may still be at what follows it; uWSGI runs exit hooks in idle workers only.
+        eventually(lambda: set(states(stats)) == {"idle"})
     eventually(lambda: not database.sessions())
     # uWSGI's master runs no exit hooks, so its one session ends without a goodbye; the workers say theirs.
     assert [line for line in database.aborted() if f"connection {master} " not in line] == []
