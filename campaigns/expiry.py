@@ -267,7 +267,8 @@ class _Campaign:
         if course.unexpired:
             yield f"{course.unexpired} sessions had not expired {PATIENCE / 2:g} s after their time"
         if self._mode is Mode.EDGE and not 0 < course.ended < pauses:
-            yield f"{course.ended} of {pauses} sessions ended, none on the other side of an edge of {self._edge * 1000:g} ms"
+            edge = f"an edge of {self._edge * 1000:g} ms"
+            yield f"{course.ended} sessions ended in {pauses} pauses, none on the other side of {edge}"
         if self._is_amiss(told) and self._was_slow:
             yield f"{slow}, and was told of its loss: {counted(told)}"
         if self._has_missed(course) and self._may_have_missed(course):
