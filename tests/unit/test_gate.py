@@ -6,6 +6,7 @@ import contextlib
 import random
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -162,6 +163,18 @@ def test_no_more_than_max_connecting_at_once() -> None:
     assert 3 == most
 
 
+class Watched(Gate):
+    """A gate that tells who has looked for a free place in vain: threads, in their order, each as often as it did."""
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        super().__init__("db:3306", rng=rng)
+        self.looks: list[int] = []
+
+    def _pause(self, turn: threading.Lock, timeout: float) -> None:
+        self.looks.append(threading.get_ident())
+        super()._pause(turn, timeout)
+
+
 class Earliest(random.Random):
     """Jitter at its shortest, so that waiting in real time is short."""
 
@@ -169,23 +182,29 @@ class Earliest(random.Random):
         return 0.0
 
 
-def test_one_probe_for_all_while_the_server_is_down() -> None:
+def test_one_probe_for_all_while_the_server_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of eight threads that wait for a server one at a time asks, and its success lets all through."""
-    gate, lock, results = Gate("db:3306", rng=Earliest()), threading.Lock(), list[str]()
+    monkeypatch.setattr("persistconn.gate._LONGEST_WAIT", 0.01)
+    gate, lock, results = Watched(Earliest()), threading.Lock(), list[str]()
     failures_left, under_way, most_while_down = 3, 0, 0
 
     def server() -> str:
         nonlocal failures_left, under_way, most_while_down
+        def others_would_be_here() -> bool:
+            """Each has looked after this probe began: twice, for the first look may have begun before it."""
+            later = Counter(gate.looks[looks_before:])
+            return most_while_down > 1 or [times >= 2 for times in later.values()] == [True] * 7
+
         with lock:
             under_way += 1
+            looks_before = len(gate.looks)
             is_down = failures_left > 0
             failures_left -= 1
             if is_down:
                 most_while_down = max(most_while_down, under_way)
         try:
             if is_down:
-                # All others have come by now, and would be here if they might.
-                eventually(lambda: len(gate._waiting) == 7)
+                eventually(others_would_be_here)
                 raise ConnectionError(Fault.AWAY.name)
             return "raw"
         finally:
@@ -233,15 +252,7 @@ def test_turns_are_handed_on_until_all_have_connected() -> None:
 @pytest.mark.usefixtures("_nobody_looks_by_himself")
 def test_only_as_many_are_woken_as_there_is_room_for() -> None:
     """Two hundred threads that all look again whenever one has connected cost more than the connects."""
-    looks: list[int] = []
-    connected: list[int] = []
-
-    class Counting(Gate):
-        def _pause(self, turn: threading.Lock, timeout: float) -> None:
-            looks.append(1)
-            super()._pause(turn, timeout)
-
-    gate = Counting("db:3306")
+    gate, connected = Watched(), list[int]()
 
     def server() -> str:
         # Whoever was woken in vain has looked by now, and waits again.
@@ -252,7 +263,7 @@ def test_only_as_many_are_woken_as_there_is_room_for() -> None:
     with crowd(30, lambda number: connect(gate, server, max_connecting=1)):
         pass
     assert 30 == len(connected)
-    assert 29 == len(looks)
+    assert 29 == len(gate.looks)
 
 
 class Raw:
