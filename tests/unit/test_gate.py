@@ -190,6 +190,7 @@ def test_one_probe_for_all_while_the_server_is_down(monkeypatch: pytest.MonkeyPa
 
     def server() -> str:
         nonlocal failures_left, under_way, most_while_down
+
         def others_would_be_here() -> bool:
             """Each has looked after this probe began: twice, for the first look may have begun before it."""
             later = Counter(gate.looks[looks_before:])
