@@ -46,9 +46,9 @@ _MOVES = {
 class Held:
     """One connection for one owner and one set of connect arguments.
 
-    Its lock guards ``state``, ``raw``, ``exchanges`` and ``proved_at``, and is never held over I/O. BUSY belongs to the
-    owner, RESERVED to the sweep; a BUSY that the owner finds at its next statement was left by an exception that struck
-    between send and reply.
+    Its lock guards ``state``, ``raw``, ``exchanges``, ``proved_at``, ``is_draining`` and ``_partings``, and is never held
+    over I/O. BUSY belongs to the owner, RESERVED to the sweep; a BUSY that the owner finds at its next statement was left
+    by an exception that struck between send and reply.
     """
 
     def __init__(self, opening: Opening, owner: Owner, *, clock: Callable[[], float], rng: random.Random) -> None:
@@ -82,6 +82,8 @@ class Held:
         self.recycles: Counter[Reason] = Counter()
         self._trust = self.policy.trust
         self._jitter = rng.random() * LIFETIME_JITTER
+        self._partings = 0
+        """How many raw connections threads are just now giving up, saying goodbye to the server or not."""
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
 
@@ -176,10 +178,9 @@ class Held:
                 self.proved_at = now
                 self._move(State.IDLE)
                 self._freed.notify_all()
-            else:
-                self._vacate(Reason.PING_FAILED)
-        if not alive:
-            self._dispose(Reason.PING_FAILED, orderly=False)
+                return
+            raw = self._vacate(Reason.PING_FAILED)
+        self._dispose(raw, Reason.PING_FAILED, orderly=False)
 
     @property
     def is_at_rest(self) -> bool:
@@ -190,10 +191,26 @@ class Held:
         raw = self.raw
         return raw is not None and (self.driver.in_transaction(raw) or self.driver.has_unread(raw))
 
+    def drain(self) -> None:
+        """Let no further statement begin: whoever is not BUSY from now on never is again. Before a shutdown."""
+        # Under the lock, or an owner that has looked and is about to be BUSY would be closed in the middle of a statement.
+        with self._lock:
+            self.is_draining = True
+
     def wait_until_free(self, timeout: float) -> bool:
         """Wait (seconds) for a running statement to end; False if it still runs."""
         with self._lock:
             return self._freed.wait_for(lambda: self.state is not State.BUSY, max(timeout, 0.0))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is closed, and whoever closed it has said goodbye to the server."""
+        return self.state is State.CLOSED and not self._partings
+
+    def wait_until_gone(self, timeout: float) -> None:
+        """Wait (seconds) for the goodbye of whoever has closed it, or what it had before: another thread perhaps."""
+        with self._lock:
+            self._freed.wait_for(lambda: self.is_gone, timeout)
 
     # --- the raw connection ----------------------------------------------------------------------------------------
 
@@ -293,25 +310,39 @@ class Held:
                 self._freed.wait()
             if self.state in (State.VACANT, State.CLOSED):
                 return
-            self._vacate(reason)
-        self._dispose(reason, orderly=orderly)
+            raw = self._vacate(reason)
+        self._dispose(raw, reason, orderly=orderly)
 
     def discard_idle(self, reason: Reason, *, orderly: bool = False) -> None:
         """Give a connection at rest up, unless its owner has come in the meantime. For the sweep."""
         with self._lock:
             if self.state is not State.IDLE or (orderly and self._is_under_use()):
                 return
-            self._vacate(reason)
-        self._dispose(reason, orderly=orderly)
+            raw = self._vacate(reason)
+        self._dispose(raw, reason, orderly=orderly)
 
-    def _vacate(self, reason: Reason) -> None:
+    def _vacate(self, reason: Reason) -> Raw:
         self.recycles[reason] += 1
-        self.has_raw = False
         self._move(State.VACANT)
-        self._freed.notify_all()
+        return self._let_go()
 
-    def _dispose(self, reason: Reason, *, orderly: bool) -> None:
-        (self.driver.quit if orderly else self.driver.abandon)(self.raw)
+    def _let_go(self) -> Raw:
+        """Take the raw connection away, for :meth:`_part`: by then another thread may have put the next one in place."""
+        self.has_raw = False
+        self._partings += 1
+        self._freed.notify_all()
+        return self.raw
+
+    def _part(self, raw: Raw, *, orderly: bool) -> None:
+        try:
+            (self.driver.quit if orderly else self.driver.abandon)(raw)
+        finally:
+            with self._lock:
+                self._partings -= 1
+                self._freed.notify_all()
+
+    def _dispose(self, raw: Raw, reason: Reason, *, orderly: bool) -> None:
+        self._part(raw, orderly=orderly)
         log.info("gave up %s: %s", self.describe(), reason.value, extra={"action": "discard"})
 
     def close(self, reason: Reason, *, orderly: bool = True) -> None:
@@ -319,11 +350,11 @@ class Held:
         with self._lock:
             if self.state is State.CLOSED:
                 return
-            had_raw, self.has_raw = self.has_raw, False
+            raw = self._let_go() if self.has_raw else None
             self._move(State.CLOSED)
             self._freed.notify_all()
-        if had_raw:
-            (self.driver.quit if orderly else self.driver.abandon)(self.raw)
+        if raw is not None:
+            self._part(raw, orderly=orderly)
         log.debug("closed %s: %s", self.describe(), reason.value, extra={"action": "close"})
 
     def forget_after_fork(self) -> None:
@@ -331,6 +362,7 @@ class Held:
         # The lock may have been held by a thread of the parent that does not exist here.
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
+        self._partings = 0
         if self.state in (State.VACANT, State.CLOSED):
             return
         self.interrupted = self.state is State.BUSY or self.driver.in_transaction(self.raw)

@@ -28,6 +28,8 @@ SWEEPS_PER_PERIOD = 4
 SHORTEST_PACE, LONGEST_PACE = 0.1, 15.0
 CANCELLED = 1.0
 """Seconds that a statement which was cancelled at shutdown may take to end."""
+GOODBYE = 2.0
+"""Seconds that a thread which closes a connection may take to say goodbye; the drivers wait for half of that to send it."""
 
 
 class _Wanted(NamedTuple):
@@ -244,7 +246,7 @@ class Keeper:
             deadline = self.clock() + timeout
             everything = self._all()
             for held in everything:
-                held.is_draining = True
+                held.drain()
             for held in everything:
                 if held.state is not State.BUSY:
                     held.close(Reason.SHUTDOWN)
@@ -252,6 +254,9 @@ class Keeper:
                 if not held.wait_until_free(deadline - self.clock()):
                     self._cancel(held)
                 held.close(Reason.SHUTDOWN, orderly=held.state is not State.BUSY)
+            # The process may end right behind this, in the middle of the goodbye of a thread that was quicker.
+            for held in everything:
+                held.wait_until_gone(GOODBYE)
             self._forget_closed()
         finally:
             with self._lock:
@@ -289,7 +294,7 @@ class Keeper:
 
     def _forget_closed(self) -> None:
         with self._lock:
-            self._held = [held for held in self._held if held.state is not State.CLOSED]
+            self._held = [held for held in self._held if not held.is_gone]
 
 
 def _pace(period: float) -> float:

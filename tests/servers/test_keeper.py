@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pymysql
 import pymysql.cursors
@@ -17,6 +17,7 @@ import pytest
 import persistconn
 from persistconn import forking
 from persistconn.drivers import driver_for
+from persistconn.held import Held, State
 from persistconn.keepalive import KEEPALIVE, Keepalive
 from persistconn.keeper import Keeper
 from persistconn.policy import Policy, Reason
@@ -295,6 +296,95 @@ def test_shutdown_closes_everything_in_order(keeper: Keeper, server: MariaDB, da
     eventually(lambda: sessions(server, database) == [])
     assert [] == aborted(server, database)
     assert connect(keeper, database) is not connection
+
+
+class NoticingLock:
+    """A lock that knows which threads have asked for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.asked = set[int]()
+        self.release = self._lock.release
+
+    def acquire(self, *args: Any) -> bool:
+        self.asked.add(threading.get_ident())
+        return self._lock.acquire(*args)
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+
+class Beginning(Held):
+    """One whose owner is held up between his look at it and the move to BUSY; it knows what it has been."""
+
+    hold_up: Callable[[], None]
+    moves: list[State]
+
+    @property
+    def state(self) -> State:
+        return cast(State, self.__dict__["state"])
+
+    @state.setter
+    def state(self, state: State) -> None:
+        if state is State.BUSY:
+            self.hold_up()
+        self.moves.append(state)
+        self.__dict__["state"] = state
+
+
+def test_shutdown_waits_for_a_statement_that_is_about_to_begin(
+    keeper: Keeper, server: MariaDB, database: dict[str, Any]
+) -> None:
+    """It is not closed in the middle of it, as one would be that is idle."""
+    connection = connect(keeper, database)
+    held, lock = connection._held, NoticingLock()
+    held.__class__, held._lock, held._freed = Beginning, lock, threading.Condition(cast(Any, lock))
+    shutdown = threading.Thread(target=keeper.shutdown, args=(PATIENCE,))
+
+    def begin_shutdown() -> None:
+        shutdown.start()
+        eventually(lambda: shutdown.ident in lock.asked)
+
+    held.hold_up, held.moves = begin_shutdown, []
+    connection.query("SELECT SLEEP(0.2)")
+    shutdown.join(PATIENCE)
+    assert [State.BUSY, State.IDLE, State.CLOSED] == held.moves
+    eventually(lambda: sessions(server, database) == [])
+    assert [] == aborted(server, database)
+
+
+def test_shutdown_waits_for_the_goodbye_of_another_thread(
+    keeper: Keeper, server: MariaDB, database: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process may end behind it: a pool that is shut down beside it closes what its threads had."""
+    monkeypatch.setattr("persistconn.keeper.GOODBYE", PATIENCE)
+    held, quit_ = connect(keeper, database)._held, DRIVER.quit
+    leaving, leave, order = threading.Event(), threading.Event(), list[str]()
+
+    def quit_slowly(raw: Any) -> None:
+        leaving.set()
+        assert leave.wait(PATIENCE)
+        quit_(raw)
+        order.append("goodbye")
+
+    def shut_down() -> None:
+        keeper.shutdown()
+        order.append("shutdown")
+
+    monkeypatch.setattr(DRIVER, "quit", quit_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(held.close, Reason.OWNER_DIED)
+        assert leaving.wait(PATIENCE)
+        keeper._forget_closed()
+        pool.submit(shut_down)
+        eventually(lambda: order or held._freed._waiters)  # type: ignore[attr-defined]
+        leave.set()
+    assert ["goodbye", "shutdown"] == order
+    eventually(lambda: sessions(server, database) == [])
+    assert [] == aborted(server, database)
 
 
 def test_shutdown_cancels_a_statement_that_does_not_end(
