@@ -223,9 +223,9 @@ class Held:
             raise
         with self._lock:
             self._put(fresh)
-            closed = self.state is State.CLOSED
-        if closed:
-            self.driver.quit(fresh.raw)
+            surplus = self._let_go() if self.state is State.CLOSED else None
+        if surplus is not None:
+            self._part(surplus, orderly=True)
         self.on_open(self)
 
     def _put(self, fresh: Fresh) -> None:
@@ -364,6 +364,9 @@ class Held:
         self._freed = threading.Condition(self._lock)
         self._partings = 0
         if self.state in (State.VACANT, State.CLOSED):
+            return
+        if not self.has_raw:  # It was being opened.
+            self.state = State.VACANT
             return
         self.interrupted = self.state is State.BUSY or self.driver.in_transaction(self.raw)
         self.state = State.VACANT

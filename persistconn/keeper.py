@@ -26,6 +26,8 @@ from persistconn.sweep import Renewals, Sweep
 # A ping that is due is sent at most a quarter of its period late.
 SWEEPS_PER_PERIOD = 4
 SHORTEST_PACE, LONGEST_PACE = 0.1, 15.0
+OPENING = 1.0
+"""Seconds that a connection which is being opened at shutdown may take: milliseconds do, unless its server is away."""
 CANCELLED = 1.0
 """Seconds that a statement which was cancelled at shutdown may take to end."""
 GOODBYE = 2.0
@@ -101,9 +103,14 @@ class Keeper:
     def _keep(self, wanted: _Wanted) -> PersistentConnection:
         held = self._new_held(wanted, current_owner())
         held.seize()
-        held.open()
+        try:
+            self._register(held)  # Before it is open: a shutdown waits for that.
+            held.open()
+        except BaseException:
+            held.close(Reason.RETIRED)
+            self._forget_closed()
+            raise
         held.release()
-        self._register(held)
         held.on_open = self._tell_keepalive
         self._tell_keepalive(held)
         return PersistentConnection(held)
@@ -141,10 +148,6 @@ class Keeper:
     def _new_held(self, wanted: _Wanted, owner: Owner) -> Held:
         driver, policy, args, kwargs = wanted
         address = driver.address(kwargs)
-        with self._lock:
-            closing = self._closing
-        if closing:
-            raise driver.module.InterfaceError(0, f"no new connection to {address}: persistconn is shutting down")
         opening = Opening(driver, policy, self._gate_to(address), args, kwargs)
         return Held(opening, owner, clock=self.clock, rng=self._rng)
 
@@ -156,11 +159,11 @@ class Keeper:
 
     def _register(self, held: Held) -> None:
         with self._lock:
-            closing = self._closing
-            if not closing:
+            if not self._closing:
                 self._held.append(held)
-        if closing:
-            held.close(Reason.SHUTDOWN)
+                return
+        refusal = f"no new connection to {held.address}: persistconn is shutting down"
+        raise held.driver.module.InterfaceError(0, refusal)
 
     def watch(self, connection: PersistentConnection, own: Watch | None, others: Watch | None) -> None:
         """Have ``own`` answer for what is done on a connection, and ``others`` on all others of the calling thread.
@@ -235,24 +238,23 @@ class Keeper:
     def shutdown(self, timeout: float = 5.0, *, final: bool = False) -> None:
         """Close everything in order: no new connections or statements, wait for those under way, COM_QUIT on each.
 
-        A statement that still runs after ``timeout`` seconds is cancelled (``KILL QUERY``) and its connection closed.
-        Idempotent; a later ``connect()`` starts anew, unless this was ``final``: the process ends.
+        A statement that still runs after ``timeout`` seconds is cancelled (``KILL QUERY``) and its connection closed. One
+        that is being opened is waited for as well, for :data:`OPENING` at most: its server may be away. Idempotent; a later
+        ``connect()`` starts anew, unless this was ``final``: the process ends.
         """
         with self._lock:
             self._closing = True
         try:
             self._lenders.rest()
             self._renewals.drain()
-            deadline = self.clock() + timeout
-            everything = self._all()
+            now, everything = self.clock(), self._all()
             for held in everything:
                 held.drain()
             for held in everything:
                 if held.state is not State.BUSY:
                     held.close(Reason.SHUTDOWN)
             for held in everything:
-                if not held.wait_until_free(deadline - self.clock()):
-                    self._cancel(held)
+                self._wait_for(held, now + min(timeout, OPENING), now + timeout)
                 held.close(Reason.SHUTDOWN, orderly=held.state is not State.BUSY)
             # The process may end right behind this, in the middle of the goodbye of a thread that was quicker.
             for held in everything:
@@ -261,6 +263,13 @@ class Keeper:
         finally:
             with self._lock:
                 self._closing = final
+
+    def _wait_for(self, held: Held, opened_by: float, deadline: float) -> None:
+        """Wait until nothing is under way on it; a statement that still runs at the deadline is cancelled."""
+        if held.wait_until_free(opened_by - self.clock()) or not held.has_raw:
+            return
+        if not held.wait_until_free(deadline - self.clock()):
+            self._cancel(held)
 
     def _cancel(self, held: Held) -> None:
         log.warning(

@@ -356,33 +356,88 @@ def test_shutdown_waits_for_a_statement_that_is_about_to_begin(
     assert [] == aborted(server, database)
 
 
+class HeldUp:
+    """A method of the driver that takes until ``go_on`` is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self._method: Callable[..., Any] = getattr(DRIVER, name)
+        self.has_begun, self.go_on = threading.Event(), threading.Event()
+        monkeypatch.setattr(DRIVER, name, self)
+
+    def __call__(self, *args: Any) -> Any:
+        self.has_begun.set()
+        assert self.go_on.wait(PATIENCE)
+        return self._method(*args)
+
+
+def shutdown_beside(keeper: Keeper, held_up: HeldUp, work: Callable[[], object]) -> list[str]:
+    """Shut down while work is held up, and let it go on as soon as that waits; return what came to its end, in order."""
+    ended: list[str] = []
+
+    def run(name: str, step: Callable[[], object]) -> None:
+        step()
+        ended.append(name)
+
+    with ThreadPoolExecutor(2) as pool:
+        working = pool.submit(run, "work", work)
+        assert held_up.has_begun.wait(PATIENCE)
+        (held,) = keeper._all()
+        shutting_down = pool.submit(run, "shutdown", keeper.shutdown)
+        eventually(lambda: ended or held._freed._waiters)  # type: ignore[attr-defined]
+        held_up.go_on.set()
+        working.result()
+        shutting_down.result()
+    return ended
+
+
 def test_shutdown_waits_for_the_goodbye_of_another_thread(
     keeper: Keeper, server: MariaDB, database: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process may end behind it: a pool that is shut down beside it closes what its threads had."""
     monkeypatch.setattr("persistconn.keeper.GOODBYE", PATIENCE)
-    held, quit_ = connect(keeper, database)._held, DRIVER.quit
-    leaving, leave, order = threading.Event(), threading.Event(), list[str]()
+    held = connect(keeper, database)._held
+    quit_ = HeldUp(monkeypatch, "quit")
 
-    def quit_slowly(raw: Any) -> None:
-        leaving.set()
-        assert leave.wait(PATIENCE)
-        quit_(raw)
-        order.append("goodbye")
+    def close() -> None:
+        held.close(Reason.OWNER_DIED)
 
-    def shut_down() -> None:
-        keeper.shutdown()
-        order.append("shutdown")
+    assert ["work", "shutdown"] == shutdown_beside(keeper, quit_, close)
+    eventually(lambda: sessions(server, database) == [])
+    assert [] == aborted(server, database)
 
-    monkeypatch.setattr(DRIVER, "quit", quit_slowly)
-    with ThreadPoolExecutor(2) as pool:
-        pool.submit(held.close, Reason.OWNER_DIED)
-        assert leaving.wait(PATIENCE)
-        keeper._forget_closed()
-        pool.submit(shut_down)
-        eventually(lambda: order or held._freed._waiters)  # type: ignore[attr-defined]
-        leave.set()
-    assert ["goodbye", "shutdown"] == order
+
+def test_shutdown_waits_for_a_connection_that_is_being_opened(
+    keeper: Keeper, server: MariaDB, database: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes, is closed in order, and its owner is told with the first statement."""
+    monkeypatch.setattr("persistconn.keeper.OPENING", PATIENCE)
+    opening = HeldUp(monkeypatch, "wait_timeout")  # Asked for when the driver has connected.
+
+    def open_one() -> None:
+        connection = connect(keeper, database)
+        with pytest.raises(pymysql.InterfaceError, match="was closed by shutdown"):
+            connection.query("SELECT 1")
+
+    shutdown_beside(keeper, opening, open_one)
+    assert [] == keeper.snapshots()
+    eventually(lambda: sessions(server, database) == [])
+    assert [] == aborted(server, database)
+
+
+def test_shutdown_does_not_wait_for_a_server_that_is_away(
+    keeper: Keeper, server: MariaDB, database: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes of it in the end is closed in order."""
+    monkeypatch.setattr("persistconn.keeper.OPENING", 0.01)
+    opening = HeldUp(monkeypatch, "connect")
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(connect, keeper, database)
+        assert opening.has_begun.wait(PATIENCE)
+        keeper.shutdown(timeout=PATIENCE)
+        assert not future.done()
+        opening.go_on.set()
+        future.result(PATIENCE)
+    assert [] == keeper.snapshots()
     eventually(lambda: sessions(server, database) == [])
     assert [] == aborted(server, database)
 

@@ -185,7 +185,7 @@ def test_a_signal_lets_the_running_job_end(
     assert workers.status() == 0, workers.log
     assert rows(database) == 1
     assert workers.out.read_text() == "begun\n"
-    assert aborted(server, database) == []
+    assert aborted(server, database) == [], workers.log
 
 
 @pytest.mark.slow
@@ -202,7 +202,7 @@ def test_a_job_over_its_grace_is_cut_off(source: str, start: Any, server: MariaD
     assert workers.status() == 0, workers.log
     assert "cut off test_jobs.settle" in workers.log
     assert rows(database) == 0
-    assert aborted(server, database) == []
+    assert aborted(server, database) == [], workers.log
 
 
 @pytest.mark.slow
@@ -277,7 +277,7 @@ def test_fire_ends_in_order(start: Any, server: MariaDB, database: dict[str, Any
     """One run, status 0, and no complaint of the server."""
     workers = start("@cron('0 0 1 1 *', name='settle')\ndef settle():\n    execute('SELECT 1')\n", command="fire")
     assert workers.status() == 0, workers.log
-    assert aborted(server, database) == []
+    assert aborted(server, database) == [], workers.log
 
 
 @pytest.mark.slow
