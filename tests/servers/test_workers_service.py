@@ -113,9 +113,9 @@ class Workers:
         self.process.send_signal(number)
 
     def signal_before_the_job_ends(self, number: signal.Signals) -> None:
-        """Send a signal, and tell the job to end when that has been heard."""
+        """Send a signal, and tell the job to end when nothing begins any more."""
         self.signal(number)
-        self.wait_for_log(f"stopping on {number.name}")
+        self.wait_for_log("waiting for test_jobs.")
         self._go.touch()
 
     def status(self) -> int:
