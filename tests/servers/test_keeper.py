@@ -381,9 +381,8 @@ def shutdown_beside(keeper: Keeper, held_up: HeldUp, work: Callable[[], object])
     with ThreadPoolExecutor(2) as pool:
         working = pool.submit(run, "work", work)
         assert held_up.has_begun.wait(PATIENCE)
-        (held,) = keeper._all()
         shutting_down = pool.submit(run, "shutdown", keeper.shutdown)
-        eventually(lambda: ended or held._freed._waiters)  # type: ignore[attr-defined]
+        eventually(lambda: ended or any(held._freed._waiters for held in keeper._all()))  # type: ignore[attr-defined]
         held_up.go_on.set()
         working.result()
         shutting_down.result()
