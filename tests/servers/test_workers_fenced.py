@@ -302,7 +302,8 @@ def pausing(write: Any, start: Any, database: dict[str, Any], tmp_path: Path) ->
     prepare(database)
 
     def pausing(way: dict[str, Any], takeover: int = 2) -> tuple[Machine, datetime]:
-        machine = start(way, "--takeover", str(takeover))
+        # Told at that level alone is the end of a fire that was made up, as one of a moment before the start is.
+        machine = start(way, "--takeover", str(takeover), "--log-level", "debug")
         machine.wait_for((tmp_path / "paused").exists)
         statement = "SELECT scheduled_at FROM persistconn_ledger WHERE state = 'open' AND place LIKE %s"
         [(due,)] = ask(database, statement, f"% pid {machine.process.pid} %", dirty=True)
