@@ -206,11 +206,11 @@ def close_first(monkeypatch: pytest.MonkeyPatch, raw: Any, moment: str, close: C
             "persistconn.drivers.pymysql.select", SimpleNamespace(poll=lambda: owner, POLLIN=select.POLLIN)
         )
         owner.__dict__.update(steps)
-    do = getattr(owner, moment)
+    do, left = getattr(owner, moment), [close]  # Once: closing peeks as well.
 
     def closed(*args: Any) -> Any:
-        if raw._sock is not None and (moment != "register" or args[0] == raw._sock.fileno()):
-            close()
+        if left and (moment != "register" or args[0] == raw._sock.fileno()):
+            left.pop()()
         return do(*args)
 
     if moment == "peek":
