@@ -13,7 +13,7 @@ import pytest
 import persistconn
 from persistconn.keepalive import KEEPALIVE
 from persistconn.keeper import KEEPER
-from persistconn.testing import MariaDB, ServerNotFound, find_mariadbd, find_mysqld
+from persistconn.testing import MariaDB, ServerNotFound, eventually, find_mariadbd, find_mysqld
 from persistconn.testing.containers import IMAGE_VARIABLE
 
 pytest_plugins = ["pytester"]
@@ -84,6 +84,20 @@ def no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     persistconn.shutdown()  # Whatever another test has left would be among what this one counts.
     yield
     persistconn.shutdown()
+
+
+@pytest.fixture
+def kill_query() -> Callable[[Any, int], None]:
+    """Cancel the statement of a session; again until it has ended, for MySQL forgets a KILL QUERY that comes while it begins."""
+
+    def kill_query(server: Any, session: int) -> None:
+        def has_ended() -> bool:
+            server.ask(f"KILL QUERY {session}")
+            return not any(one.id == session and one.command == "Query" for one in server.processlist())
+
+        eventually(has_ended)
+
+    return kill_query
 
 
 @pytest.fixture

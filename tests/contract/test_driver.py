@@ -601,13 +601,18 @@ def test_statement_that_cannot_be_encoded_was_not_sent(
 
 
 def test_kill_query_is_an_answer(
-    driver: Driver, connect: Connect, arguments: dict[str, Any], contract_server: Any, once_under_way: OnceUnderWay
+    driver: Driver,
+    connect: Connect,
+    arguments: dict[str, Any],
+    contract_server: Any,
+    once_under_way: OnceUnderWay,
+    kill_query: Callable[[Any, int], None],
 ) -> None:
     """It is somebody's will, and the connection stays."""
     raw = connect(arguments)
     session = driver.session_id(raw)
     # Not SLEEP(), which MySQL ends with an ordinary row.
-    with once_under_way(session, lambda: contract_server.ask(f"KILL QUERY {session}")):
+    with once_under_way(session, lambda: kill_query(contract_server, session)):
         error = failure(
             lambda: fetch(raw, f"SELECT COUNT(*) FROM {ROWS} a, {ROWS} b, {ROWS} c WHERE a.TABLE_NAME <> b.DATA_TYPE")
         )

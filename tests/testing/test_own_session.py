@@ -76,7 +76,9 @@ def test_it_is_opened_again_when_it_ends_in_the_middle_of_a_question(mysql: AnyS
     assert [[(7,)]] == answers
 
 
-def test_a_question_that_is_cut_short_is_not_asked_again(mysql: AnyServer, own: OwnSession) -> None:
+def test_a_question_that_is_cut_short_is_not_asked_again(
+    mysql: AnyServer, own: OwnSession, kill_query: Callable[[Any, int], None]
+) -> None:
     """KILL QUERY is deliberate, and leaves the session as it was."""
     session = identify(own)
     answers: list[Any] = []
@@ -90,7 +92,7 @@ def test_a_question_that_is_cut_short_is_not_asked_again(mysql: AnyServer, own: 
     asking = threading.Thread(target=ask)
     asking.start()
     eventually(lambda: "COLUMNS" in str([one.info for one in mysql.processlist() if one.id == session]), PATIENCE)
-    mysql.ask(f"KILL QUERY {session}")
+    kill_query(mysql, session)
     asking.join(PATIENCE)
     assert [1317] == answers
     assert session == identify(own)

@@ -356,7 +356,10 @@ class TestAnswer:
         assert (len(runs), bench.effects) == (2, [11])
 
     def test_kill_query_is_somebody_s_will(
-        self, bench: Any, once_under_way: Callable[[int, Callable[[], object]], Any]
+        self,
+        bench: Any,
+        once_under_way: Callable[[int, Callable[[], object]], Any],
+        kill_query: Callable[[Any, int], None],
     ) -> None:
         """The error of the driver comes out, and the job does not run again."""
         runs: list[int] = []
@@ -365,7 +368,7 @@ class TestAnswer:
             runs.append(1)
             bench.add(1)
             session = bench.session
-            with once_under_way(session, lambda: bench.server.ask(f"KILL QUERY {session}")):
+            with once_under_way(session, lambda: kill_query(bench.server, session)):
                 bench.run(f"UPDATE t SET x = x + SLEEP({4 * PATIENCE}) + 1")
 
         with pytest.raises(bench.module.OperationalError) as told:
