@@ -88,7 +88,7 @@ def no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def kill_query() -> Callable[[Any, int], None]:
-    """Cancel the statement of a session; again until it has ended, for MySQL forgets a KILL QUERY that comes while it begins."""
+    """Cancel the statement of a session, again until it has ended: MySQL forgets a KILL QUERY that comes while it begins."""
 
     def kill_query(server: Any, session: int) -> None:
         def has_ended() -> bool:
