@@ -137,7 +137,7 @@ class _Bank:
         # A black hole that waited behind a stall begins when the stall is healed: it would swallow the end of a process.
         self._proxy.heal()
         places.wait_for(lambda: not places.sessions(self._private), _GONE)
-        left = places.ask(self._private, _LEFT)
+        left = places.processes(self._private)
         return self._judge(all(in_order), left)
 
     def _judge(self, in_order: bool, left: Sequence[Sequence[object]]) -> Figures:
@@ -193,10 +193,6 @@ class _Counted:
         self.odd_accounts = places.ask(private, _ODD)
 
 
-_LEFT = (
-    "SELECT ID, HOST, COMMAND, TIME, STATE, INFO FROM information_schema.PROCESSLIST"
-    " WHERE ID <> CONNECTION_ID() AND COMMAND <> 'Daemon' AND DB = DATABASE()"
-)
 _ODD = (
     f"SELECT id, balance FROM {ACCOUNT} AS a WHERE balance <> {START}"  # noqa: S608 - our own names
     f" + (SELECT COALESCE(SUM(amount), 0) FROM {EFFECT} WHERE target = a.id)"

@@ -101,10 +101,14 @@ def ask(place: Place, *statements: str) -> list[Row]:
 
 def sessions(place: Place) -> list[int]:
     """Return the ids of the clients' sessions on the place's database, but for the one that asks."""
+    return [int(row[0]) for row in processes(place)]
+
+
+def processes(place: Place) -> list[Row]:
+    """Return what the server says of these sessions: id, host, command, seconds in it, state, statement."""
     database = place.connect_args()["database"]
-    others = "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND COMMAND <> 'Daemon'"
-    rows = ask(place, f"{others} AND DB = '{database}'")
-    return [int(row[0]) for row in rows]
+    everything = "SELECT ID, HOST, COMMAND, TIME, STATE, INFO FROM information_schema.PROCESSLIST"
+    return ask(place, f"{everything} WHERE ID <> CONNECTION_ID() AND COMMAND <> 'Daemon' AND DB = '{database}'")
 
 
 def status(place: Place, name: str) -> int:

@@ -71,6 +71,12 @@ def aborted(server: MariaDB, arguments: dict[str, Any]) -> list[str]:
     return [line for line in server.aborted_in_log() if f"'{arguments['database']}'" in line]
 
 
+def assert_all_left_in_order(server: MariaDB, arguments: dict[str, Any]) -> None:
+    """Wait until no session is left on this test's database, and see that each said goodbye."""
+    eventually(lambda: sessions(server, arguments) == [])
+    assert [] == aborted(server, arguments)
+
+
 def wait_for_renewals(keeper: Keeper) -> None:
     """Wait until all background replacements have come to their end."""
     eventually(lambda: not keeper._renewals._under_way)
@@ -293,8 +299,7 @@ def test_shutdown_closes_everything_in_order(keeper: Keeper, server: MariaDB, da
         keeper.shutdown()
         keeper.shutdown()
         assert [] == keeper.snapshots()
-    eventually(lambda: sessions(server, database) == [])
-    assert [] == aborted(server, database)
+    assert_all_left_in_order(server, database)
     assert connect(keeper, database) is not connection
 
 
@@ -352,41 +357,41 @@ def test_shutdown_waits_for_a_statement_that_is_about_to_begin(
     connection.query("SELECT SLEEP(0.2)")
     shutdown.join(PATIENCE)
     assert [State.BUSY, State.IDLE, State.CLOSED] == held.moves
-    eventually(lambda: sessions(server, database) == [])
-    assert [] == aborted(server, database)
+    assert_all_left_in_order(server, database)
 
 
 class HeldUp:
-    """A method of the driver that takes until ``go_on`` is set."""
+    """A method of the driver that takes until ``go_on`` is set, and notes its end in ``ended``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-        self._method: Callable[..., Any] = getattr(DRIVER, name)
-        self.has_begun, self.go_on = threading.Event(), threading.Event()
+        self._name, self._method = name, getattr(DRIVER, name)
+        self.has_begun, self.go_on, self.ended = threading.Event(), threading.Event(), list[str]()
         monkeypatch.setattr(DRIVER, name, self)
 
     def __call__(self, *args: Any) -> Any:
         self.has_begun.set()
         assert self.go_on.wait(PATIENCE)
-        return self._method(*args)
+        result = self._method(*args)
+        self.ended.append(self._name)
+        return result
 
 
 def shutdown_beside(keeper: Keeper, held_up: HeldUp, work: Callable[[], object]) -> list[str]:
-    """Shut down while work is held up, and let it go on as soon as that waits; return what came to its end, in order."""
-    ended: list[str] = []
+    """Shut down while work is held up, and let it go on as soon as that waits; return what ended, in order."""
 
-    def run(name: str, step: Callable[[], object]) -> None:
-        step()
-        ended.append(name)
+    def shut_down() -> None:
+        keeper.shutdown(PATIENCE)
+        held_up.ended.append("shutdown")
 
     with ThreadPoolExecutor(2) as pool:
-        working = pool.submit(run, "work", work)
+        working = pool.submit(work)
         assert held_up.has_begun.wait(PATIENCE)
-        shutting_down = pool.submit(run, "shutdown", keeper.shutdown)
-        eventually(lambda: ended or any(held._freed._waiters for held in keeper._all()))  # type: ignore[attr-defined]
+        shutting_down = pool.submit(shut_down)
+        eventually(lambda: held_up.ended or any(held._freed._waiters for held in keeper._all()))  # type: ignore[attr-defined]
         held_up.go_on.set()
         working.result()
         shutting_down.result()
-    return ended
+    return held_up.ended
 
 
 def test_shutdown_waits_for_the_goodbye_of_another_thread(
@@ -400,9 +405,8 @@ def test_shutdown_waits_for_the_goodbye_of_another_thread(
     def close() -> None:
         held.close(Reason.OWNER_DIED)
 
-    assert ["work", "shutdown"] == shutdown_beside(keeper, quit_, close)
-    eventually(lambda: sessions(server, database) == [])
-    assert [] == aborted(server, database)
+    assert ["quit", "shutdown"] == shutdown_beside(keeper, quit_, close)
+    assert_all_left_in_order(server, database)
 
 
 def test_shutdown_waits_for_a_connection_that_is_being_opened(
@@ -417,10 +421,9 @@ def test_shutdown_waits_for_a_connection_that_is_being_opened(
         with pytest.raises(pymysql.InterfaceError, match="was closed by shutdown"):
             connection.query("SELECT 1")
 
-    shutdown_beside(keeper, opening, open_one)
+    assert ["wait_timeout", "shutdown"] == shutdown_beside(keeper, opening, open_one)
     assert [] == keeper.snapshots()
-    eventually(lambda: sessions(server, database) == [])
-    assert [] == aborted(server, database)
+    assert_all_left_in_order(server, database)
 
 
 def test_shutdown_does_not_wait_for_a_server_that_is_away(
@@ -437,8 +440,7 @@ def test_shutdown_does_not_wait_for_a_server_that_is_away(
         opening.go_on.set()
         future.result(PATIENCE)
     assert [] == keeper.snapshots()
-    eventually(lambda: sessions(server, database) == [])
-    assert [] == aborted(server, database)
+    assert_all_left_in_order(server, database)
 
 
 def test_shutdown_cancels_a_statement_that_does_not_end(
@@ -461,8 +463,7 @@ def test_shutdown_cancels_a_statement_that_does_not_end(
         with pytest.raises(pymysql.MySQLError) as cancelled:
             future.result(PATIENCE)
         assert 1317 == cancelled.value.args[0]
-    eventually(lambda: sessions(server, database) == [])
-    assert [] == aborted(server, database)
+    assert_all_left_in_order(server, database)
 
 
 def test_expiry_without_a_sweep_is_found_by_the_look_at_the_socket(keeper: Keeper, database: dict[str, Any]) -> None:
